@@ -1,0 +1,1 @@
+"""Kubernetes exec and attach for async Python."""
