@@ -1,1 +1,102 @@
-"""Kubernetes exec and attach for async Python."""
+"""Kubernetes exec and attach for async Python, over the WebSocket library of your choice."""
+
+from __future__ import annotations
+
+from kubex_stream._version import __version__
+from kubex_stream.api.pods import Pods
+from kubex_stream.client.client import BaseClient, create_client
+from kubex_stream.client.observer import Observer
+from kubex_stream.client.options import ClientOptions
+from kubex_stream.client.registry import BackendInfo, backends
+from kubex_stream.client.websocket import WebSocketConnection
+from kubex_stream.configuration import ClientConfiguration, ExecPlugin, Impersonation
+from kubex_stream.core.params import Timeout
+from kubex_stream.errors import (
+    ApiError,
+    BackendNotAvailable,
+    ConfigurationError,
+    ConnectionFailed,
+    ConnectionLost,
+    Forbidden,
+    Gone,
+    HalfCloseUnsupported,
+    KubexClientException,
+    NotFound,
+    PortForwardError,
+    ProcessError,
+    ProtocolViolation,
+    StartError,
+    StatusMissing,
+    StdinBroken,
+    StreamError,
+    StreamTimeout,
+    TooManyRequests,
+    Unauthorized,
+    UnreadChannelError,
+)
+from kubex_stream.protocol.channels import (
+    CLOSE_CHANNEL,
+    ERROR_CHANNEL,
+    RESIZE_CHANNEL,
+    STDERR_CHANNEL,
+    STDIN_CHANNEL,
+    STDOUT_CHANNEL,
+)
+from kubex_stream.protocol.status import Cause, Status
+from kubex_stream.session.capture import STDOUT, ExecResult
+from kubex_stream.session.process import AttachedProcess, ExecProcess
+from kubex_stream.session.streams import OutputStream, StdinStream, TextOutputStream
+from kubex_stream.statistics import SessionStatistics
+
+__all__ = (
+    "CLOSE_CHANNEL",
+    "ERROR_CHANNEL",
+    "RESIZE_CHANNEL",
+    "STDERR_CHANNEL",
+    "STDIN_CHANNEL",
+    "STDOUT",
+    "STDOUT_CHANNEL",
+    "ApiError",
+    "AttachedProcess",
+    "BackendInfo",
+    "BackendNotAvailable",
+    "BaseClient",
+    "Cause",
+    "ClientConfiguration",
+    "ClientOptions",
+    "ConfigurationError",
+    "ConnectionFailed",
+    "ConnectionLost",
+    "ExecPlugin",
+    "ExecProcess",
+    "ExecResult",
+    "Forbidden",
+    "Gone",
+    "HalfCloseUnsupported",
+    "Impersonation",
+    "KubexClientException",
+    "NotFound",
+    "Observer",
+    "OutputStream",
+    "Pods",
+    "PortForwardError",
+    "ProcessError",
+    "ProtocolViolation",
+    "SessionStatistics",
+    "StartError",
+    "Status",
+    "StatusMissing",
+    "StdinBroken",
+    "StdinStream",
+    "StreamError",
+    "StreamTimeout",
+    "TextOutputStream",
+    "Timeout",
+    "TooManyRequests",
+    "Unauthorized",
+    "UnreadChannelError",
+    "WebSocketConnection",
+    "__version__",
+    "backends",
+    "create_client",
+)

@@ -1,0 +1,1 @@
+"""Parameters that every layer shares."""

@@ -128,7 +128,8 @@ def encode_resize(*, width: int, height: int) -> bytes:
     :param height: rows
     :raises ValueError: a size that does not fit 1 to 65535; a server that cannot decode one stops reading the whole connection
     """
-    for name, size in (("width", width), ("height", height)):
+    sizes: tuple[tuple[str, object], ...] = (("width", width), ("height", height))
+    for name, size in sizes:
         if not isinstance(size, int) or isinstance(size, bool) or not 0 < size <= 0xFFFF:
             raise ValueError(f"{name} must be an integer from 1 to 65535, not {size!r}")
     return json.dumps({"Width": width, "Height": height}, separators=(",", ":")).encode() + b"\n"

@@ -1,0 +1,1 @@
+"""The multiplexers that drive the sans-I/O protocol over a WebSocketConnection."""

@@ -1,0 +1,113 @@
+"""From the project's settings to aiohttp's, and a warning for each one that aiohttp has no counterpart of."""
+
+from __future__ import annotations
+
+import warnings
+from types import EllipsisType
+from typing import Any, Final
+
+import aiohttp
+
+from kubex_stream.client import ClientOptions
+from kubex_stream.core.params import Timeout
+
+__all__ = (
+    "pool_connector",
+    "read_buffer_size",
+    "request_timeout",
+    "stream_connector",
+    "stream_timeout",
+    "warn_of_options",
+    "warn_of_timeout",
+)
+
+DEFAULT_POOL_SIZE: Final = 100
+DEFAULT_BUFFER_SIZE: Final = 2**21
+#: aiohttp's own.
+LIBRARY_BUFFER_SIZE: Final = 2**16
+
+
+def warn_of_options(options: ClientOptions, *, own_session: bool) -> None:
+    """A :class:`UserWarning` for each option that is given and will have no effect.
+
+    :param own_session: the application brought its own session, whose connector has its own limits
+    """
+    if options.keep_alive_timeout is None:
+        _warn("aiohttp always ends idle connections at some time: keep_alive_timeout=None is ignored, it is 15 s")
+    if isinstance(options.timeout, Timeout):
+        warn_of_timeout(options.timeout)
+    if own_session:
+        defaults = ClientOptions()
+        for name in ("keep_alive", "keep_alive_timeout", "pool_size", "pool_size_per_host"):
+            if getattr(options, name) != getattr(defaults, name):
+                _warn(f"{name} is ignored: the connector of the session that was handed over decides")
+
+
+def warn_of_timeout(timeout: Timeout) -> None:
+    """A :class:`UserWarning` for each phase that aiohttp cannot limit."""
+    if timeout.write is not None:
+        _warn("aiohttp has no limit for writing: the timeout's write= is ignored")
+
+
+def _warn(text: str) -> None:
+    # The frames between are warn_of_…, the constructor and whatever calls it.
+    warnings.warn(text, UserWarning, stacklevel=4)
+
+
+def pool_connector(options: ClientOptions) -> aiohttp.TCPConnector:
+    """The connections of plain requests."""
+    limits = {
+        "limit": _limit(options.pool_size, DEFAULT_POOL_SIZE),
+        "limit_per_host": _limit(options.pool_size_per_host, 0),
+    }
+    if not options.keep_alive:
+        return aiohttp.TCPConnector(force_close=True, **limits)
+    if options.keep_alive_timeout is None or isinstance(options.keep_alive_timeout, EllipsisType):
+        return aiohttp.TCPConnector(**limits)
+    return aiohttp.TCPConnector(keepalive_timeout=options.keep_alive_timeout, **limits)
+
+
+def stream_connector() -> aiohttp.TCPConnector:
+    """The connections of streams and WebSockets: as many as there are, each used once."""
+    return aiohttp.TCPConnector(force_close=True, limit=0)
+
+
+def _limit(value: int | EllipsisType | None, default: int) -> int:
+    if isinstance(value, EllipsisType):
+        return default
+    return 0 if value is None else value
+
+
+def read_buffer_size(options: ClientOptions) -> int:
+    """Bytes of a plain response that are read ahead."""
+    if options.buffer_size is None:
+        return LIBRARY_BUFFER_SIZE
+    return DEFAULT_BUFFER_SIZE if isinstance(options.buffer_size, EllipsisType) else options.buffer_size
+
+
+def request_timeout(timeout: Timeout | None | Any, default: aiohttp.ClientTimeout) -> aiohttp.ClientTimeout:
+    """The limits of a plain request.
+
+    ``total`` is not among them, since the caller enforces it.  aiohttp counts the wait for a free connection and the making of a
+    new one together, so a lone ``pool`` limits both.
+
+    :param default: the session's, for ``...``
+    """
+    if isinstance(timeout, EllipsisType):
+        return default
+    if timeout is None:
+        return aiohttp.ClientTimeout(total=None)
+    return aiohttp.ClientTimeout(
+        total=None,
+        connect=None if timeout.pool is None else timeout.pool + (timeout.connect or 0.0),
+        sock_connect=timeout.connect,
+        sock_read=timeout.read,
+    )
+
+
+def stream_timeout(timeout: Timeout | None | Any, default: aiohttp.ClientTimeout) -> aiohttp.ClientTimeout:
+    """The limits of a stream's head: as for a plain request, but aiohttp's 300 s in all would cut the stream."""
+    limits = request_timeout(timeout, default)
+    return aiohttp.ClientTimeout(
+        total=None, connect=limits.connect, sock_connect=limits.sock_connect, sock_read=limits.sock_read
+    )

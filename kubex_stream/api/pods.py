@@ -1,0 +1,154 @@
+"""Pods: the few requests that streaming needs, and the door to exec and attach."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from types import EllipsisType
+from typing import Any
+
+import anyio
+
+from kubex_stream.api.attach import Attach
+from kubex_stream.api.exec import Exec
+from kubex_stream.api.request import check_name, pod_path
+from kubex_stream.client.client import BaseClient
+from kubex_stream.client.request import Request
+from kubex_stream.core.params import TimeoutTypes
+from kubex_stream.errors import ApiError, ConnectionLost, NotFound, StreamTimeout
+
+__all__ = ("Pods",)
+
+#: Seconds between two watches, where the first one ended without a word.
+_PAUSE = 1.0
+
+
+class Pods:
+    """The pods of one namespace, through one client.
+
+    :param client: an open client
+    :param namespace: None for the one that the configuration names
+    """
+
+    def __init__(self, client: BaseClient, namespace: str | None = None) -> None:
+        self._client = client
+        self._namespace = check_name("namespace", client.configuration.namespace if namespace is None else namespace)
+        #: Commands in containers.
+        self.exec = Exec(client, self._namespace)
+        #: The containers' main processes.
+        self.attach = Attach(client, self._namespace)
+
+    @property
+    def namespace(self) -> str:
+        """The namespace that is used where a call names none."""
+        return self._namespace
+
+    async def get(
+        self, name: str, *, namespace: str | None = None, request_timeout: TimeoutTypes | EllipsisType = ...
+    ) -> dict[str, Any]:
+        """One pod, as the API's JSON object.
+
+        :raises NotFound: there is none of this name
+        :raises ApiError: the server refused
+        """
+        request = Request(path=pod_path(namespace or self._namespace, name), timeout=request_timeout)
+        return _object((await self._client.request(request)).content, request)
+
+    async def list(
+        self,
+        *,
+        namespace: str | None = None,
+        label_selector: str | None = None,
+        field_selector: str | None = None,
+        request_timeout: TimeoutTypes | EllipsisType = ...,
+    ) -> list[dict[str, Any]]:
+        """The pods of the namespace, as the API's JSON objects.
+
+        :param label_selector: as ``app=web,tier!=cache``
+        :param field_selector: as ``status.phase=Running``
+        :raises ApiError: the server refused
+        """
+        selectors = (("labelSelector", label_selector), ("fieldSelector", field_selector))
+        query = [(key, value) for key, value in selectors if value is not None]
+        request = Request(path=pod_path(namespace or self._namespace), query=query, timeout=request_timeout)
+        items = _object((await self._client.request(request)).content, request).get("items")
+        return [item for item in items if isinstance(item, dict)] if isinstance(items, list) else []
+
+    async def wait(
+        self, name: str, condition: str = "Ready", *, namespace: str | None = None, timeout: float | None = 60.0
+    ) -> dict[str, Any]:
+        """Wait until a pod has a condition, and give the pod.
+
+        :param condition: a condition's type, as ``Ready`` or ``Initialized``, or a phase, as ``Running`` or ``Succeeded``; case does not
+            matter
+        :param timeout: seconds; None waits for ever
+        :raises NotFound: there is no such pod, or it was deleted meanwhile
+        :raises StreamTimeout: too late; the text says how the pod was seen last
+        :raises ApiError: the pod has ended, so the condition cannot come any more, or the server refused
+        """
+        pod: dict[str, Any] = {}
+        with anyio.move_on_after(timeout):
+            while True:
+                pod = await self.get(name, namespace=namespace)
+                async with aclosing(self._changes(pod, namespace or self._namespace)) as changes:
+                    async for pod in changes:
+                        if _has(pod, condition):
+                            return pod
+                        _check_alive(pod, name, condition)
+                await anyio.sleep(_PAUSE)
+        phase = pod.get("status", {}).get("phase", "unknown")
+        raise StreamTimeout(f"pod {name!r} was not {condition} within {timeout:g} s; its phase is {phase}")
+
+    async def _changes(self, pod: dict[str, Any], namespace: str) -> AsyncGenerator[dict[str, Any], None]:
+        """The pod, and the pod after each change, until the watch ends."""
+        yield pod
+        metadata = pod["metadata"]
+        request = Request(
+            path=pod_path(namespace),
+            query=[
+                ("watch", "1"),
+                ("fieldSelector", f"metadata.name={metadata['name']}"),
+                ("resourceVersion", str(metadata.get("resourceVersion", ""))),
+            ],
+        )
+        async with self._client.stream(request) as response:
+            rest = b""
+            try:
+                async for piece in response:
+                    *lines, rest = (rest + piece).split(b"\n")
+                    for line in lines:
+                        event = json.loads(line)
+                        if event["type"] == "ERROR":
+                            return  # too old a version, most likely: whoever reads gets the pod anew
+                        if event["type"] == "DELETED":
+                            raise NotFound(f"pod {metadata['name']!r} was deleted", status_code=404)
+                        yield event["object"]
+            except ConnectionLost:
+                return
+
+
+def _object(content: bytes, request: Request) -> dict[str, Any]:
+    try:
+        value = json.loads(content)
+    except ValueError:
+        value = None
+    if not isinstance(value, dict):
+        raise ApiError(f"{request.method} {request.path}: the answer is not a JSON object", status_code=200)
+    return value
+
+
+def _has(pod: dict[str, Any], condition: str) -> bool:
+    status = pod.get("status", {})
+    if str(status.get("phase", "")).lower() == condition.lower():
+        return True
+    return any(
+        str(entry.get("type", "")).lower() == condition.lower() and entry.get("status") == "True"
+        for entry in status.get("conditions") or ()
+    )
+
+
+def _check_alive(pod: dict[str, Any], name: str, condition: str) -> None:
+    phase = pod.get("status", {}).get("phase")
+    if phase in ("Succeeded", "Failed"):
+        raise ApiError(f"pod {name!r} has ended ({phase}) and will not be {condition}", status_code=409)

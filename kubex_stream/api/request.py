@@ -1,0 +1,172 @@
+"""What exec and attach share: checking arguments, choosing what to offer, and opening the session."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from kubex_stream.client.client import BaseClient
+from kubex_stream.client.request import Request, path_of
+from kubex_stream.errors import ApiError, Forbidden, StartError
+from kubex_stream.protocol.channels import PROTOCOLS, V4, V5
+from kubex_stream.session.multiplexer import ChannelSession, output_buffers
+from kubex_stream.session.process import OnCancel, Streams
+
+__all__ = ("Opening", "check_name", "pod_path", "start_error")
+
+# A pod's name is a DNS subdomain, a namespace's and a container's a DNS label (RFC 1123, as the API server checks them).
+_SUBDOMAIN: Final = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
+
+
+def check_name(kind: str, name: object) -> str:
+    """``name``, when it can be one of ``kind``.
+
+    :raises TypeError: it is no string
+    :raises ValueError: no object can have it; nothing is sent
+    """
+    if not isinstance(name, str):
+        raise TypeError(f"the {kind} must be a string, not {type(name).__name__}")
+    if not _SUBDOMAIN.fullmatch(name) or len(name) > 253:
+        raise ValueError(
+            f"{name!r} is not the name of a {kind}: it has to be lower-case letters, digits, '-' and '.', and begin and end with a letter "
+            "or digit"
+        )
+    return name
+
+
+def pod_path(namespace: str, name: str | None = None, subresource: str | None = None) -> str:
+    """The path of a namespace's pods, of one, or of one's subresource.  Raises as :func:`check_name`."""
+    segments = ["api", "v1", "namespaces", check_name("namespace", namespace), "pods"]
+    if name is not None:
+        segments.append(check_name("pod", name))
+    return path_of(*segments, *([] if subresource is None else [subresource]))
+
+
+def start_error(error: ApiError) -> ApiError:
+    """``error`` as a :class:`StartError` where it is the kubelet or the runtime that could not start the session.
+
+    They answer with a plain text, or the API server with an InternalError for them; what the API server itself refuses has a Status
+    with another reason.
+    """
+    internal = error.status is not None and error.status.reason == "InternalError"
+    if not (internal or (error.status is None and error.status_code in (400, 404, 500))):
+        return error
+    return StartError(str(error), status_code=error.status_code, status=error.status, retry_after=error.retry_after)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opening:
+    """Everything about a session that is to be opened, checked when it is made.
+
+    :ivar merge: stderr goes where stdout goes
+    :ivar query: what the subresource wants besides the streams
+    """
+
+    client: BaseClient
+    path: str
+    container: str | None
+    query: Sequence[tuple[str, str]] = field(default=(), repr=False)
+    stdin: bool
+    stdout: bool
+    stderr: bool
+    tty: bool
+    merge: bool
+    encoding: str | None
+    errors: str
+    on_cancel: OnCancel
+    protocols: Sequence[str] | None
+    request_timeout: Any
+    headers: Mapping[str, str] | None
+
+    def __post_init__(self) -> None:
+        if self.container is not None:
+            check_name("container", self.container)
+        if not (self.stdin or self.stdout or self.stderr):
+            raise ValueError("request at least one of stdin, stdout and stderr")
+        if self.encoding is not None:
+            b"".decode(self.encoding, self.errors)
+        if self.merge and not (self.stdout and self.stderr) and not self.tty:
+            raise ValueError("stderr=STDOUT needs stdout")
+        if self.on_cancel not in ("leave", "kill"):
+            raise ValueError(f"on_cancel is 'leave' or 'kill', not {self.on_cancel!r}")
+        self._check_protocols()
+
+    def _check_protocols(self) -> None:
+        offered = [name for offer in self.offers() for name in offer]
+        for name in offered:
+            row = PROTOCOLS.get(name)
+            if row is None or row.base64 or not row.json_status:
+                raise ValueError(f"{name!r} is not a subprotocol that can be offered: {V5.name}, {V4.name}")
+        if self.on_cancel == "kill" and V5.name in offered:
+            raise ValueError(
+                "on_cancel='kill' works on v4.channel.k8s.io only, where a connection that ends without a Close kills the command; ending "
+                "stdin works on v5 only. Give one of them up: no stdin, a tty, or protocols=['v4.channel.k8s.io'] with stdin left open"
+            )
+
+    def offers(self) -> list[list[str]]:
+        """The subprotocols of each handshake, one after the other while they are refused.
+
+        v5 brings the half-close of stdin and nothing else, and on it a server may lose output when its reader stalls; so it is offered
+        where there is something to half-close, and elsewhere only to a server that refuses v4.
+        """
+        if self.protocols is not None:
+            if isinstance(self.protocols, str) or not self.protocols:
+                raise ValueError(
+                    "protocols is a list of subprotocols, best first, as ['v5.channel.k8s.io', 'v4.channel.k8s.io']"
+                )
+            return [list(self.protocols)]
+        if self.stdin and not self.tty and self.on_cancel != "kill":
+            return [[V5.name, V4.name]]
+        return [[V4.name]] if self.on_cancel == "kill" else [[V4.name], [V5.name]]
+
+    def streams(self) -> Streams:
+        """The buffers for the outputs, and what else the process has to know."""
+        stderr = self.stderr and not self.tty
+        outputs = output_buffers(self.client.options, stdout=self.stdout, stderr=stderr, merge=self.merge)
+        return Streams(outputs, stdin=self.stdin or self.tty, tty=self.tty, encoding=self.encoding, errors=self.errors)
+
+    def request(self) -> Request:
+        """The handshake's request.  All four booleans are sent: servers have no defaults for them, and an absent one is false."""
+        flags = {
+            # containerd takes the missing stdin of a tty for its end, and with it ends the output.
+            "stdin": self.stdin or self.tty,
+            "stdout": self.stdout,
+            "stderr": self.stderr and not self.tty,
+            "tty": self.tty,
+        }
+        query = [*self.query, *((name, "true" if flag else "false") for name, flag in flags.items())]
+        if self.container is not None:
+            query.insert(0, ("container", self.container))
+        return Request(path=self.path, query=query, headers=self.headers or {}, timeout=self.request_timeout)
+
+    async def connect(self, streams: Streams) -> ChannelSession:
+        """Open the connection, and tell the observer."""
+        request, offers = self.request(), self.offers()
+        for number, offer in enumerate(offers, 1):
+            try:
+                connection = await self.client.connect_websocket(request, offer)
+                break
+            except ApiError as error:
+                if number == len(offers) or not _refuses_subprotocol(error):
+                    raise start_error(error) from error
+        assert connection.negotiated_subprotocol is not None
+        self.client.observer.opened(self.path, connection.negotiated_subprotocol)
+        return ChannelSession(
+            connection,
+            PROTOCOLS[connection.negotiated_subprotocol],
+            self.client.options,
+            path=self.path,
+            outputs=streams.outputs,
+            observer=self.client.observer,
+        )
+
+    def left(self) -> Callable[[BaseException | None], None]:
+        """Tells the observer of the session's end."""
+        return lambda error: self.client.observer.closed(self.path, error)
+
+
+def _refuses_subprotocol(error: ApiError) -> bool:
+    # A server without a common subprotocol answers 403 without a body; gateways that know only v5 have been seen to answer 400.
+    return error.status is None and (isinstance(error, Forbidden) or error.status_code == 400)

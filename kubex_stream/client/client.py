@@ -1,0 +1,384 @@
+"""The seam's first half: a client opens requests, streams and WebSockets.
+
+Rules of this file:
+- Policy lives here, once for every backend: credentials and their one refresh, retries, deadlines, URLs, proxies, what is an error.
+- A backend only moves bytes: three methods that do one attempt each, and two that open and close what it needs.  It maps its library's
+  exceptions to :mod:`kubex_stream.errors` and knows nothing of Kubernetes.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import ssl
+from abc import ABC, abstractmethod
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from types import TracebackType
+from typing import Any, ClassVar, Final, Self, TypeVar
+from urllib.parse import urlsplit
+
+import anyio
+
+from kubex_stream._version import __version__
+from kubex_stream.client.api_errors import MAX_ERROR_BODY, api_error
+from kubex_stream.client.observer import Observer
+from kubex_stream.client.options import ClientOptions
+from kubex_stream.client.proxies import choose_proxy
+from kubex_stream.client.registry import choose_backend, load_backend, running_event_loop
+from kubex_stream.client.request import PreparedRequest, Request, Response, StreamedResponse
+from kubex_stream.client.warning_header import warn_of
+from kubex_stream.client.websocket import WebSocketConnection
+from kubex_stream.configuration import ClientConfiguration, Credentials
+from kubex_stream.core.params import Timeout
+from kubex_stream.errors import ApiError, BackendNotAvailable, ProtocolViolation, StreamTimeout, Unauthorized
+
+__all__ = ("CLIENT_CONTRACT", "BaseClient", "create_client")
+
+#: Raised when a member is added that backends must know of.
+CLIENT_CONTRACT: Final = 1
+#: Seconds; a server that asks for a longer pause gets no retry.
+LONGEST_RETRY_AFTER: Final = 120.0
+LONGEST_BACKOFF: Final = 30.0
+
+_logger = logging.getLogger("kubex_stream")
+_T = TypeVar("_T")
+
+
+class BaseClient(ABC):
+    """A client of one API server.  Applications get one from :func:`create_client`; backends subclass this.
+
+    ``async with`` opens and closes it; ``await`` opens it and gives it, for applications that call :meth:`aclose` themselves.  It may
+    be used by any number of tasks at once.
+
+    :param configuration: which cluster and who you are; None loads it on opening
+    :param options: how to work
+    :param observer: is told of streams and retries
+    """
+
+    #: The event loops that the backend runs on.
+    event_loops: ClassVar[frozenset[str]] = frozenset({"asyncio"})
+
+    def __init__(
+        self,
+        configuration: ClientConfiguration | None = None,
+        options: ClientOptions | None = None,
+        *,
+        observer: Observer | None = None,
+    ) -> None:
+        if options is not None and not isinstance(options, ClientOptions):
+            raise TypeError(f"options must be ClientOptions, not {type(options).__name__}")
+        self._configuration = configuration
+        self._options = options or ClientOptions()
+        self._observer = observer or Observer()
+        self._credentials: Credentials | None = None
+        self._proxy: str | None = None
+        self._opened = False
+        self._closed = False
+
+    # What a backend implements ----------------------------------------------------------------------------------------
+
+    @abstractmethod
+    async def start(self) -> None:
+        """Make ready to send; called once, on the event loop, before anything else.  No connection has to be made."""
+
+    @abstractmethod
+    async def stop(self) -> None:
+        """Release everything; called once.  Open streams have been left before, or are lost now."""
+
+    @abstractmethod
+    async def send_request(self, request: PreparedRequest) -> Response:
+        """One attempt at a plain request; any status is a response.
+
+        :raises ConnectionFailed: no connection could be made
+        :raises ConnectionLost: it broke before the whole response had come
+        :raises StreamTimeout: a phase of ``request.timeout`` took too long
+        """
+
+    @abstractmethod
+    async def open_stream(self, request: PreparedRequest) -> StreamedResponse:
+        """One attempt at a request whose body is read as it comes; returns with the head, whatever its status.
+
+        No timeout applies to the body, nor does an open stream count against the pool.  Raises as :meth:`send_request`.
+        """
+
+    @abstractmethod
+    async def open_websocket(
+        self, request: PreparedRequest, subprotocols: Sequence[str]
+    ) -> WebSocketConnection | Response:
+        """One attempt at a WebSocket handshake; any answer but a valid 101 is returned as the response, body included.
+
+        Offer ``subprotocols`` in one comma-separated header line, no extensions, HTTP/1.1 only; follow no redirect.  An open WebSocket
+        does not count against the pool.  Raises as :meth:`send_request`, and
+
+        :raises ProtocolViolation: a 101 that is no valid WebSocket handshake
+        """
+
+    # Opening and closing ----------------------------------------------------------------------------------------------
+
+    async def open(self) -> Self:
+        """Load what is missing of the configuration and make ready.
+
+        :raises ConfigurationError: there is no usable configuration
+        :raises BackendNotAvailable: the backend does not run on this event loop
+        """
+        if self._opened:
+            raise RuntimeError("this client has been opened already; create another one")
+        loop = running_event_loop()
+        if loop is not None and loop not in self.event_loops:
+            raise BackendNotAvailable(
+                f"{type(self).__name__} runs on {' and '.join(sorted(self.event_loops))}, not on {loop}; create the client inside "
+                "the event loop, or choose a backend that runs on it: pip install 'kubex-stream[httpx]'"
+            )
+        self._opened = True
+        if self._configuration is None:
+            self._configuration = await ClientConfiguration.load()
+        self._credentials = self._configuration.credentials()
+        self._proxy = choose_proxy(self._configuration.url, self._options, self._configuration.proxy_url, os.environ)
+        await self.start()
+        return self
+
+    async def aclose(self) -> None:
+        """Close every connection.  Calling it again does nothing."""
+        if self._opened and not self._closed:
+            self._closed = True
+            await self.stop()
+
+    def __await__(self) -> Generator[Any, None, Self]:
+        return self.open().__await__()
+
+    async def __aenter__(self) -> Self:
+        return await self.open()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    @property
+    def configuration(self) -> ClientConfiguration:
+        """Which cluster and who you are.
+
+        :raises RuntimeError: it is to be loaded on opening, and the client is not open yet
+        """
+        if self._configuration is None:
+            raise RuntimeError("the configuration is loaded when the client is opened: use `async with` or `await`")
+        return self._configuration
+
+    @property
+    def options(self) -> ClientOptions:
+        """How this client works."""
+        return self._options
+
+    @property
+    def observer(self) -> Observer:
+        """Who is told of streams and retries."""
+        return self._observer
+
+    def __repr__(self) -> str:
+        state = "closed" if self._closed else "open" if self._opened else "not open"
+        where = "" if self._configuration is None else f" {self._configuration.url}"
+        return f"<{type(self).__name__}{where} ({state})>"
+
+    # Requests ---------------------------------------------------------------------------------------------------------
+
+    async def request(self, request: Request) -> Response:
+        """A plain request and its whole response.  A cancelled call closes its connection.
+
+        :raises ApiError: an HTTP error, as the subclass for its status
+        :raises ConnectionFailed: no connection could be made
+        :raises ConnectionLost: it broke before the whole response had come
+        :raises StreamTimeout: it took longer than its timeout
+        """
+
+        async def attempt(prepared: PreparedRequest) -> Response:
+            response = await self.send_request(prepared)
+            self._check(response, request)
+            return response
+
+        with _deadline(self._timeout(request), None, f"{request.method} {request.path}"):
+            response = await self._attempts(request, "application/json", attempt)
+        if self._options.log_api_warnings:
+            warn_of(response.headers)
+        return response
+
+    @asynccontextmanager
+    async def stream(self, request: Request) -> AsyncGenerator[StreamedResponse, None]:
+        """A response whose body is read as it comes; the timeout ends with its head.  Raises as :meth:`request`."""
+
+        async def attempt(prepared: PreparedRequest) -> StreamedResponse:
+            response = await self.open_stream(prepared)
+            if response.status_code < 400:
+                return response
+            try:
+                body = await response.read(MAX_ERROR_BODY)
+            finally:
+                await response.aclose()
+            self._check(Response(response.status_code, response.headers, body), request)
+            raise AssertionError("an error status passed the check")  # pragma: no cover
+
+        with _deadline(self._timeout(request), self._options.open_timeout, f"{request.method} {request.path}"):
+            response = await self._attempts(request, "application/json", attempt)
+        try:
+            yield response
+        finally:
+            with anyio.CancelScope(shield=True):
+                await response.aclose()
+
+    async def connect_websocket(self, request: Request, subprotocols: Sequence[str]) -> WebSocketConnection:
+        """Open a WebSocket.  Whoever calls owns it, and has to close it.
+
+        :param subprotocols: what to offer, best first
+        :raises ProtocolViolation: the server chose a subprotocol that was not offered, or none
+        """
+
+        async def attempt(prepared: PreparedRequest) -> WebSocketConnection:
+            answer = await self.open_websocket(prepared, subprotocols)
+            if not isinstance(answer, Response):
+                return answer
+            self._check(answer, request, subprotocols)
+            raise ApiError(
+                f"{request.method} {request.path}: {answer.status_code} instead of 101; redirects are not followed, since they would "
+                "take the credentials along",
+                status_code=answer.status_code,
+            )
+
+        with _deadline(self._timeout(request), self._options.open_timeout, f"opening {request.path}"):
+            # The kubelet answers 406 to a handshake that accepts JSON only.
+            connection = await self._attempts(request, "*/*", attempt)
+        if connection.negotiated_subprotocol not in subprotocols:
+            chosen = connection.negotiated_subprotocol
+            with anyio.CancelScope(shield=True):
+                await connection.abort()
+            raise ProtocolViolation(f"invalid subprotocol: expected one of {', '.join(subprotocols)}, got {chosen!r}")
+        return connection
+
+    # How ---------------------------------------------------------------------------------------------------------------
+
+    def _timeout(self, request: Request) -> Timeout | Any | None:
+        timeout = self._options.timeout if request.timeout is ... else request.timeout
+        return ... if timeout is ... else Timeout.coerce(timeout)
+
+    def _check(self, response: Response, request: Request, subprotocols: Sequence[str] = ()) -> None:
+        if response.status_code >= 400:
+            raise api_error(response, method=request.method, path=request.path, subprotocols=subprotocols)
+
+    async def _attempts(self, request: Request, accept: str, attempt: Callable[[PreparedRequest], Awaitable[_T]]) -> _T:
+        refreshed, retries = False, 0
+        while True:
+            try:
+                return await attempt(await self._prepare(request, accept))
+            except Unauthorized:
+                if refreshed or not await self._opened_credentials().refresh():
+                    raise
+                refreshed = True
+            except ApiError as error:
+                delay = self._retry_delay(request, error, retries)
+                if delay is None:
+                    raise
+                retries += 1
+                _logger.warning("%s; trying again in %.1f s (%d of %d)", error, delay, retries, self._options.retries)
+                self._observer.retried(request.path, error, delay)
+                await anyio.sleep(delay)
+
+    def _retry_delay(self, request: Request, error: ApiError, retries: int) -> float | None:
+        # Neither answer means that anything was done; a 503 of a gateway may, so only what changes nothing is repeated then.
+        repeatable = error.status_code == 429 or (error.status_code == 503 and request.method in ("GET", "HEAD"))
+        if not repeatable or retries >= self._options.retries:
+            return None
+        if error.retry_after is not None:
+            return error.retry_after if error.retry_after <= LONGEST_RETRY_AFTER else None
+        return min(LONGEST_BACKOFF, 2.0 ** (retries - 1)) * random.uniform(0.5, 1.0)
+
+    async def _prepare(self, request: Request, accept: str) -> PreparedRequest:
+        credentials = self._opened_credentials()
+        configuration = self.configuration
+        return PreparedRequest(
+            method=request.method,
+            url=configuration.url + request.target,
+            headers=await self._headers(request, accept, credentials),
+            body=request.body,
+            timeout=self._timeout(request),
+            ssl_context=await self._ssl_context(credentials),
+            server_hostname=configuration.tls_server_name,
+            proxy=self._proxy,
+        )
+
+    def _opened_credentials(self) -> Credentials:
+        if self._credentials is None or self._closed:
+            raise RuntimeError(
+                "the client is closed" if self._closed else "the client is not open: use `async with` or `await`"
+            )
+        return self._credentials
+
+    async def _ssl_context(self, credentials: Credentials) -> ssl.SSLContext | None:
+        if urlsplit(self.configuration.url).scheme != "https":
+            return None
+        return self._options.ssl_context or await credentials.ssl_context()
+
+    async def _headers(self, request: Request, accept: str, credentials: Credentials) -> list[tuple[str, str]]:
+        own = [("Accept", accept), ("User-Agent", self._options.user_agent or f"kubex-stream/{__version__}")]
+        identity = await credentials.headers()
+        if self._options.impersonate is not None:
+            identity = [pair for pair in identity if not pair[0].lower().startswith("impersonate-")]
+            identity += self._options.impersonate.headers()
+        merged = [*own, *identity]
+        for extra in (self._options.headers, request.headers):
+            names = {name.lower() for name in extra}
+            merged = [pair for pair in merged if pair[0].lower() not in names] + list(extra.items())
+        return merged
+
+
+@contextmanager
+def _deadline(timeout: Timeout | Any | None, open_timeout: float | None, what: str) -> Generator[None, None, None]:
+    total = timeout.total if isinstance(timeout, Timeout) else None
+    limits = [limit for limit in (total, open_timeout) if limit is not None]
+    if not limits:
+        yield
+        return
+    try:
+        with anyio.fail_after(min(limits)):
+            yield
+    except StreamTimeout:
+        raise
+    except TimeoutError as error:
+        raise StreamTimeout(f"{what} took longer than {min(limits):g} s") from error
+
+
+def create_client(
+    configuration: ClientConfiguration | None = None,
+    client_class: str | type[BaseClient] | BaseClient | None = None,
+    options: ClientOptions | None = None,
+    *,
+    backend: str | type[BaseClient] | BaseClient | None = None,
+    session: object = None,
+    observer: Observer | None = None,
+) -> BaseClient:
+    """A client, to be opened by ``async with`` or ``await``.
+
+    :param configuration: which cluster and who you are; None loads it on opening: ``$KUBECONFIG``, ``~/.kube/config``, or in-cluster
+    :param options: how to work
+    :param backend: a name (``"aiohttp"``, ``"httpx"``), a class, or a client that has been built already; None takes the best that is
+        installed and runs on the running event loop
+    :param client_class: another name of ``backend``
+    :param session: the application's own ``aiohttp.ClientSession`` or ``httpx.AsyncClient``, which stays its owner's to close
+    :param observer: is told of streams and retries
+    :raises BackendNotAvailable: now, not on opening; the text holds the pip command
+    :raises TypeError: both ``backend`` and ``client_class``, or a built client together with what it was built from
+    """
+    if backend is not None and client_class is not None:
+        raise TypeError("backend and client_class are two names of one parameter: give one of them")
+    chosen = backend if backend is not None else client_class
+    if isinstance(chosen, BaseClient):
+        if configuration is not None or options is not None or session is not None or observer is not None:
+            raise TypeError("a client that is built already has its configuration, options, session and observer")
+        return chosen
+    if isinstance(chosen, type) and issubclass(chosen, BaseClient):
+        factory = chosen
+    elif isinstance(chosen, str) or chosen is None:
+        factory = choose_backend() if chosen is None else load_backend(chosen)
+    else:
+        raise TypeError(f"backend must be a name, a BaseClient class or a client, not {chosen!r}")
+    given: dict[str, Any] = {} if session is None else {"session": session}
+    return factory(configuration, options, observer=observer, **given)

@@ -1,0 +1,110 @@
+"""The seam's second half: one open WebSocket, as few methods as a transport can have.
+
+A subclass that has only the abstract members works everywhere; the others have defaults, and each buys something: ``ping`` keep-alive,
+``last_activity`` a finer one, ``abort`` leaving without a Close frame, ``receive_view`` one copy less.
+Version of this contract: :data:`WEBSOCKET_CONTRACT`.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import AsyncGenerator
+from typing import Final
+
+import anyio
+
+__all__ = ("WEBSOCKET_CONTRACT", "WebSocketConnection")
+
+#: Raised when a member is added that transports must know of.
+WEBSOCKET_CONTRACT: Final = 1
+
+
+class WebSocketConnection(ABC):
+    """An open WebSocket that carries binary messages.
+
+    One task receives at a time and one task sends at a time; the two may be different, and neither waits for the other.  ``ping`` and
+    ``close`` may be called while a send of another task is blocked.  All methods raise
+    :class:`~kubex_stream.errors.KubexClientException` subclasses only, never a library's own exceptions.
+    """
+
+    @property
+    @abstractmethod
+    def closed(self) -> bool:
+        """Whether this side can neither send nor receive any more."""
+
+    @property
+    @abstractmethod
+    def negotiated_subprotocol(self) -> str | None:
+        """The subprotocol that the server chose, None when it named none that was offered."""
+
+    @abstractmethod
+    async def send_bytes(self, data: bytes | bytearray | memoryview) -> None:
+        """Send one binary message as a single unfragmented, masked frame.
+
+        Returns when the transport has room again: that is the back-pressure.  A cancelled call has sent the whole message or none of
+        it, or it leaves a connection that can only be received from and closed; never a half-written frame with more behind it.
+
+        :raises ConnectionLost: the connection is gone
+        """
+
+    @abstractmethod
+    async def receive_bytes(self) -> bytes:
+        """The next binary message; pings are answered and pongs noted on the way.  A cancelled call loses nothing.
+
+        :raises StopAsyncIteration: the peer closed in order (close codes 1000, 1001, or none in the Close frame)
+        :raises ConnectionLost: TCP ended without a Close frame, or the Close has another code
+        :raises ProtocolViolation: a text message, a message above the limit, a malformed frame
+        """
+
+    @abstractmethod
+    async def close(self, code: int = 1000) -> None:
+        """Send Close, wait for the peer's within the close timeout (dropping what still arrives), then end TCP.
+
+        Calling it again does nothing.  Never raises for a connection that is gone.  A cancelled call ends TCP at once.
+        """
+
+    async def ping(self) -> None:
+        """Send a ping; the answer shows in :attr:`last_pong` once somebody receives.
+
+        Must not wait for a blocked send of another task: it may return without having sent anything then.
+
+        :raises NotImplementedError: this transport has no pings, so its sessions have no keep-alive (the default)
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no pings")
+
+    @property
+    def last_activity(self) -> float | None:
+        """``time.monotonic()`` at the last arrival of anything, control frames included; None where it is not known (the default)."""
+        return None
+
+    @property
+    def last_pong(self) -> float | None:
+        """``time.monotonic()`` when the last pong was read; None before the first one, and by default."""
+        return None
+
+    @property
+    def close_code(self) -> int | None:
+        """The code of the peer's Close frame (1005 for a frame without one), None when there was none yet (the default)."""
+        return None
+
+    async def abort(self) -> None:
+        """End TCP now, without a Close frame: on v4 this kills the process at the other end.
+
+        The default is a close that waits for nothing.
+        """
+        with anyio.CancelScope() as scope:
+            scope.cancel()
+            await self.close()
+
+    async def receive_view(self) -> bytes | memoryview:
+        """As :meth:`receive_bytes`, but the message may be a view that is valid until the next call, so that whoever takes it apart
+        makes the only copy."""
+        return await self.receive_bytes()
+
+    async def __aiter__(self) -> AsyncGenerator[bytes, None]:
+        while True:
+            try:
+                message = await self.receive_bytes()
+            except StopAsyncIteration:
+                return
+            yield message

@@ -1,0 +1,85 @@
+"""The pods that an embedded cluster is made of, as its user declares them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, Literal
+
+__all__ = ("EmbeddedContainer", "EmbeddedPod")
+
+_NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
+
+
+def _check_name(what: str, name: str) -> None:
+    if len(name) > 253 or not _NAME.fullmatch(name):
+        raise ValueError(f"{what} must be lower-case letters, digits, '-' and '.', as in Kubernetes, not {name!r}")
+
+
+def _check_words(what: str, words: Sequence[str]) -> None:
+    if isinstance(words, str):
+        raise TypeError(f'{what} must be a list of words, as ["sh", "-c", "…"], not a single str')
+
+
+@dataclass(frozen=True)
+class EmbeddedContainer:
+    """A container: a directory, an environment, and perhaps a main process.  There is no image and no isolation.
+
+    :ivar name: its name
+    :ivar command: the main process, that attach meets; None: nothing runs, and exec works
+    :ivar working_dir: where its processes start; None: a private temporary directory
+    :ivar env: environment variables besides PATH, HOME and HOSTNAME
+    :ivar stdin: whether the main process has a stdin; otherwise it reads end-of-file
+    :ivar stdin_once: whether the first attacher's end of stdin is passed on to the main process
+    :ivar tty: whether the main process has a terminal
+    """
+
+    name: str = "main"
+    command: Sequence[str] | None = None
+    working_dir: Path | None = None
+    env: Mapping[str, str] = field(default_factory=dict)
+    stdin: bool = False
+    stdin_once: bool = False
+    tty: bool = False
+
+    def __post_init__(self) -> None:
+        _check_name("a container's name", self.name)
+        if self.command is not None:
+            _check_words("command", self.command)
+            if not self.command:
+                raise ValueError("command must name a program; leave it out for a container where nothing runs")
+
+
+@dataclass(frozen=True)
+class EmbeddedPod:
+    """A pod.
+
+    :ivar name: its name
+    :ivar namespace: its namespace, which exists with it
+    :ivar containers: at least one
+    :ivar labels: for label selectors
+    :ivar annotations: ``kubectl.kubernetes.io/default-container``, for instance
+    :ivar phase: ``Running``; ``Pending``: nothing runs yet; ``Succeeded``, ``Failed``: its containers are gone
+    :ivar scheduled: whether it has a node; a pod without one is Pending
+    """
+
+    name: str
+    namespace: str = "default"
+    containers: Sequence[EmbeddedContainer] = (EmbeddedContainer(),)
+    labels: Mapping[str, str] = field(default_factory=dict)
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    phase: Literal["Pending", "Running", "Succeeded", "Failed"] = "Running"
+    scheduled: bool = True
+
+    def __post_init__(self) -> None:
+        _check_name("a pod's name", self.name)
+        _check_name("a namespace", self.namespace)
+        names = [container.name for container in self.containers]
+        if not names or len(set(names)) != len(names):
+            raise ValueError(f"pod {self.name!r} needs containers with names that differ, not {names!r}")
+        if self.phase not in ("Pending", "Running", "Succeeded", "Failed"):
+            raise ValueError(f"no such phase: {self.phase!r}")
+        if not self.scheduled and self.phase != "Pending":
+            raise ValueError(f"pod {self.name!r} has no node, so its phase is Pending, not {self.phase}")
