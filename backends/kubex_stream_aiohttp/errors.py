@@ -6,6 +6,7 @@ may hold one, and such an exception is not kept as the cause either, since a tra
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Final
@@ -29,10 +30,11 @@ _HANDSHAKES: Final = {
 }
 
 _HINT_UNTRUSTED: Final = (
-    " (is this the right cluster? its CA belongs into certificate-authority-data of the kubeconfig; a server that is reached by another "
-    "name than its certificate's needs tls-server-name)"
+    "; is it the right server? The kubeconfig's certificate-authority-data must hold the CA of its certificate, and where it is reached "
+    "by a name that the certificate lacks, tls-server-name must be set"
 )
-_HINT_PLAIN: Final = " (does the server speak plain HTTP on this port?)"
+_HINT_PLAIN: Final = "; does it speak TLS on this port?"
+_HINT_REFUSED: Final = "; it may want a client certificate, or another one"
 
 
 class Unanswered(aiohttp.ClientError):
@@ -53,42 +55,59 @@ def mapped_errors(request: PreparedRequest) -> Generator[None, None, None]:
 
 
 def _mapped(error: aiohttp.ClientError | OSError, request: PreparedRequest) -> KubexClientException:
-    server = urlsplit(request.url).netloc.rpartition("@")[2]
-    proxy = None if request.proxy is None else urlsplit(request.proxy).netloc.rpartition("@")[2]
-    via = server if proxy is None else f"{server} through the proxy {proxy}"
+    server = _netloc(request.url)
+    proxy = None if request.proxy is None else _netloc(request.proxy)
+    where = server if proxy is None else f"{server} through the proxy {proxy}"
     if isinstance(error, TimeoutError):
         phase = "connecting to" if isinstance(error, aiohttp.ConnectionTimeoutError) else "waiting for"
-        return StreamTimeout(f"{phase} {via} took too long")
-    if isinstance(error, aiohttp.ClientConnectorError):
-        return _no_connection(error, via, proxy)
+        return StreamTimeout(f"{phase} {where} took too long")
+    if isinstance(error, aiohttp.ClientConnectorError | aiohttp.ClientConnectorCertificateError):
+        return _no_connection(error, where, proxy)
     if isinstance(error, aiohttp.ClientHttpProxyError):
         return ConnectionFailed(f"the proxy {proxy} refused a connection to {server}: {error.status} {error.message}")
     if isinstance(error, aiohttp.WSServerHandshakeError):
-        return ProtocolViolation(f"the 101 of {via} is no WebSocket handshake: {_HANDSHAKES.get(error.message, error.message)}")
+        wrong = _HANDSHAKES.get(error.message, error.message)
+        return ProtocolViolation(f"the 101 of {where} is no WebSocket handshake: {wrong}")
     if isinstance(error, aiohttp.ClientResponseError):
-        return ProtocolViolation(f"{via} answered what is no HTTP: {' '.join(error.message.split())[:200]}")
-    if isinstance(error, aiohttp.ClientPayloadError):
-        return ConnectionLost(f"the connection to {via} broke before the whole response had come")
-    if isinstance(error, aiohttp.ServerConnectionError | Unanswered | aiohttp.ClientOSError | OSError):
-        return ConnectionLost(f"the connection to {via} broke before the response had come{_reason(error)}")
-    # What is left is told before anything was sent: a closed connector, a TLS-in-TLS that the event loop cannot do, a wrong URL.
-    told = "" if isinstance(error, _TELLING) else f": {str(error).replace(request.url, server)}"
-    return ConnectionFailed(f"cannot connect to {via}{told}")
+        return ProtocolViolation(f"{where} answered what is no HTTP: {' '.join(error.message.split())[:200]}")
+    if isinstance(error, aiohttp.ServerConnectionError | aiohttp.ClientPayloadError | Unanswered | OSError):
+        return _broken(error, where)
+    # What is left is told before anything is sent: a closed connector, TLS inside of TLS on a loop that has none, a wrong URL.
+    told = "" if isinstance(error, _TELLING) else f": {error}"
+    return ConnectionFailed(f"cannot connect to {where}{told}")
 
 
-def _no_connection(error: aiohttp.ClientConnectorError, via: str, proxy: str | None) -> ConnectionFailed:
+def _netloc(url: str) -> str:
+    return urlsplit(url).netloc.rpartition("@")[2]
+
+
+def _no_connection(
+    error: aiohttp.ClientConnectorError | aiohttp.ClientConnectorCertificateError, where: str, proxy: str | None
+) -> ConnectionFailed:
+    if isinstance(error, aiohttp.ClientSSLError | aiohttp.ClientConnectorCertificateError):
+        # This may be the proxy's TLS or the server's; aiohttp knows whose.
+        peer = f"{error.host}:{error.port}"
+        certificate = getattr(error, "certificate_error", None)
+        if isinstance(certificate, ssl.SSLCertVerificationError):
+            return ConnectionFailed(
+                f"TLS with {peer}: certificate verify failed: {certificate.verify_message}{_HINT_UNTRUSTED}"
+            )
+        return ConnectionFailed(f"TLS with {peer} failed: {_told(error)}{_HINT_PLAIN}")
     if isinstance(error, aiohttp.ClientProxyConnectionError):
         return ConnectionFailed(f"cannot connect to the proxy {proxy}: {_told(error.os_error)}")
     if isinstance(error, aiohttp.ClientConnectorDNSError):
-        return ConnectionFailed(f"cannot connect to {via}: the name {error.host} cannot be resolved: {_told(error.os_error)}")
-    return ConnectionFailed(f"cannot connect to {via}: {_told(error.os_error)}")
+        return ConnectionFailed(f"cannot connect to {where}: the name {error.host} is unknown: {_told(error.os_error)}")
+    return ConnectionFailed(f"cannot connect to {where}: {_told(error.os_error)}")
 
 
-def _told(error: OSError) -> str:
-    return error.strerror or str(error) or type(error).__name__
+def _broken(error: BaseException, where: str) -> KubexClientException:
+    told = _told(error.__cause__ or error)
+    if "SSL" in told and "ALERT" in told.upper():
+        # TLS 1.3: the server judges a client certificate after the handshake.
+        return ConnectionFailed(f"TLS with {where} was ended by the other side: {told}{_HINT_REFUSED}")
+    told = "" if isinstance(error, aiohttp.ClientPayloadError) else f": {told}"
+    return ConnectionLost(f"the connection to {where} broke before the whole response had come{told}")
 
 
-def _reason(error: BaseException) -> str:
-    cause = error.__cause__ if isinstance(error, Unanswered) else error
-    strerror = getattr(cause, "strerror", None)
-    return f": {strerror}" if strerror else ""
+def _told(error: BaseException) -> str:
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__

@@ -56,15 +56,16 @@ def _warn(text: str) -> None:
 
 def pool_connector(options: ClientOptions) -> aiohttp.TCPConnector:
     """The connections of plain requests."""
-    limits = {
-        "limit": _limit(options.pool_size, DEFAULT_POOL_SIZE),
-        "limit_per_host": _limit(options.pool_size_per_host, 0),
-    }
+    kept: dict[str, Any] = {}
     if not options.keep_alive:
-        return aiohttp.TCPConnector(force_close=True, **limits)
-    if options.keep_alive_timeout is None or isinstance(options.keep_alive_timeout, EllipsisType):
-        return aiohttp.TCPConnector(**limits)
-    return aiohttp.TCPConnector(keepalive_timeout=options.keep_alive_timeout, **limits)
+        kept["force_close"] = True
+    elif options.keep_alive_timeout is not None and not isinstance(options.keep_alive_timeout, EllipsisType):
+        kept["keepalive_timeout"] = options.keep_alive_timeout
+    return aiohttp.TCPConnector(
+        limit=_limit(options.pool_size, DEFAULT_POOL_SIZE),
+        limit_per_host=_limit(options.pool_size_per_host, 0),
+        **kept,
+    )
 
 
 def stream_connector() -> aiohttp.TCPConnector:
@@ -85,7 +86,7 @@ def read_buffer_size(options: ClientOptions) -> int:
     return DEFAULT_BUFFER_SIZE if isinstance(options.buffer_size, EllipsisType) else options.buffer_size
 
 
-def request_timeout(timeout: Timeout | None | Any, default: aiohttp.ClientTimeout) -> aiohttp.ClientTimeout:
+def request_timeout(timeout: Timeout | Any | None, default: aiohttp.ClientTimeout) -> aiohttp.ClientTimeout:
     """The limits of a plain request.
 
     ``total`` is not among them, since the caller enforces it.  aiohttp counts the wait for a free connection and the making of a
@@ -105,7 +106,7 @@ def request_timeout(timeout: Timeout | None | Any, default: aiohttp.ClientTimeou
     )
 
 
-def stream_timeout(timeout: Timeout | None | Any, default: aiohttp.ClientTimeout) -> aiohttp.ClientTimeout:
+def stream_timeout(timeout: Timeout | Any | None, default: aiohttp.ClientTimeout) -> aiohttp.ClientTimeout:
     """The limits of a stream's head: as for a plain request, but aiohttp's 300 s in all would cut the stream."""
     limits = request_timeout(timeout, default)
     return aiohttp.ClientTimeout(

@@ -40,6 +40,11 @@ class Pods:
         self.attach = Attach(client, self._namespace)
 
     @property
+    def client(self) -> BaseClient:
+        """The client that everything goes through."""
+        return self._client
+
+    @property
     def namespace(self) -> str:
         """The namespace that is used where a call names none."""
         return self._namespace

@@ -22,6 +22,10 @@ DEFAULT_WS_MAX_MESSAGE_SIZE: Final = 2**21
 _TOKEN: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 
 
+def _ellipsis() -> EllipsisType:
+    return ...  # given directly, pydantic would take it for "required"
+
+
 def _positive(value: int | EllipsisType | None) -> int | EllipsisType | None:
     if isinstance(value, int) and value <= 0:
         raise ValueError("must be positive, None or ...")
@@ -86,22 +90,22 @@ class ClientOptions(BaseModel):
     log_api_warnings: bool = True
     #: A plain request as a whole, and a stream until it is open.  A number is a ``Timeout(total=…)`` in seconds.
     #: ``...``: the backend's own default (aiohttp: 300 s in all; httpx: 5 s a phase).
-    timeout: _TimeoutOrDefault = ...
+    timeout: _TimeoutOrDefault = Field(default_factory=_ellipsis)
     #: An ``http://`` or ``https://`` proxy for everything, or one per scheme of the API server: ``{"https": "http://proxy:8080"}``.
     #: It wins over the kubeconfig's ``proxy-url``.  Never shown in a repr.
     proxy: str | Mapping[Literal["http", "https"], str] | None = Field(default=None, repr=False)
     #: Whether idle connections are kept for the next request.
     keep_alive: Annotated[bool, Field(strict=True)] = True
     #: Seconds that an idle connection is kept.  ``...``: aiohttp 15, httpx 5.
-    keep_alive_timeout: _IdleOrDefault = ...
+    keep_alive_timeout: _IdleOrDefault = Field(default_factory=_ellipsis)
     #: Bytes of the read buffer of plain responses.  ``...``: 2 MiB; ``None``: aiohttp's own default.
-    buffer_size: _LimitOrDefault = ...
+    buffer_size: _LimitOrDefault = Field(default_factory=_ellipsis)
     #: Bytes of the largest WebSocket message that is accepted; a larger one is a ProtocolViolation.  ``...``: 2 MiB; ``None``: no limit.
-    ws_max_message_size: _LimitOrDefault = ...
+    ws_max_message_size: _LimitOrDefault = Field(default_factory=_ellipsis)
     #: Connections for plain requests.  Open streams never count.  ``...``: 100; ``None``: no limit.
-    pool_size: _LimitOrDefault = ...
+    pool_size: _LimitOrDefault = Field(default_factory=_ellipsis)
     #: The same for each host.  ``...`` and ``None``: no limit.
-    pool_size_per_host: _LimitOrDefault = ...
+    pool_size_per_host: _LimitOrDefault = Field(default_factory=_ellipsis)
     #: Read ``HTTPS_PROXY``, ``HTTP_PROXY`` and ``NO_PROXY`` (suffixes, addresses, CIDR blocks, ports) of the environment.
     trust_env: Annotated[bool, Field(strict=True)] = False
 

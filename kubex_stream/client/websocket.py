@@ -22,8 +22,9 @@ WEBSOCKET_CONTRACT: Final = 1
 class WebSocketConnection(ABC):
     """An open WebSocket that carries binary messages.
 
-    One task receives at a time and one task sends at a time; the two may be different, and neither waits for the other.  ``ping`` and
-    ``close`` may be called while a send of another task is blocked.  All methods raise
+    One task receives at a time and one task sends at a time; the two may be different, and neither waits for the other.  ``ping``,
+    ``close`` and ``abort`` may be called while other tasks send and receive; ``close`` and ``abort`` make those calls end, with
+    :class:`~kubex_stream.errors.ConnectionLost` or as at the peer's Close.  All methods raise
     :class:`~kubex_stream.errors.KubexClientException` subclasses only, never a library's own exceptions.
     """
 

@@ -51,8 +51,8 @@ class ExecPlugin(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     command: str = Field(min_length=1)
-    args: Annotated[Sequence[str], AfterValidator(tuple)] = Field(default=(), repr=False)
-    env: Mapping[str, str] = Field(default_factory=dict, repr=False)
+    args: Annotated[Sequence[str], AfterValidator(tuple)] = Field(default=(), repr=False, exclude=True)
+    env: Mapping[str, str] = Field(default_factory=dict, repr=False, exclude=True)
     api_version: Literal["client.authentication.k8s.io/v1", "client.authentication.k8s.io/v1beta1"] = (
         "client.authentication.k8s.io/v1"
     )

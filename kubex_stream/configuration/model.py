@@ -69,7 +69,7 @@ class ClientConfiguration(BaseModel):
     server_ca_data: bytes | None = Field(default=None, repr=False)
     insecure_skip_tls_verify: bool = False
     tls_server_name: str | None = Field(default=None, min_length=1)
-    proxy_url: str | None = None
+    proxy_url: str | None = Field(default=None, exclude=True)
     client_cert_file: Path | None = None
     client_key_file: Path | None = None
     client_cert_data: bytes | None = Field(default=None, repr=False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 __all__ = ("Origin", "Resolved")
 
@@ -15,8 +15,9 @@ class Origin:
     :ivar user: what said who is asking, e.g. ``user 'dev-admin' in /home/me/.kube/config``
     """
 
-    cluster: str = "this ClientConfiguration"
-    user: str = "this ClientConfiguration"
+    # Not compared: configurations that say the same are equal, wherever they came from.
+    cluster: str = field(default="this ClientConfiguration", compare=False)
+    user: str = field(default="this ClientConfiguration", compare=False)
 
 
 @dataclass(frozen=True, slots=True)

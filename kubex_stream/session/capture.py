@@ -10,7 +10,7 @@ from __future__ import annotations
 import inspect
 import io
 from collections.abc import AsyncIterable, Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final, Generic, Protocol, TypeVar
 
 import anyio
@@ -51,7 +51,7 @@ Target = bool | Callable[[bytes], Awaitable[None] | None] | AsyncWriter
 Input = bytes | bytearray | memoryview | AsyncIterable[bytes]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class ExecResult(Generic[AnyStrT_co]):
     """What a command left behind, much as :class:`subprocess.CompletedProcess` has it.
 
@@ -63,12 +63,17 @@ class ExecResult(Generic[AnyStrT_co]):
     :ivar statistics: of the session
     """
 
-    args: tuple[str, ...] = field(repr=False)
+    args: tuple[str, ...]
     exit_code: int
     stdout: AnyStrT_co
     stderr: AnyStrT_co
     status: Status | None
     statistics: SessionStatistics
+
+    def __repr__(self) -> str:
+        # Neither the command nor the Status, whose message repeats it on v4: a command line may hold secrets.
+        kind = "characters" if isinstance(self.stdout, str) else "bytes"
+        return f"<ExecResult exit_code={self.exit_code}, {len(self.stdout)} {kind} of stdout, {len(self.stderr)} of stderr>"
 
     def check_returncode(self) -> None:
         """Raise :class:`~kubex_stream.errors.ProcessError` unless the exit code is 0."""

@@ -54,15 +54,15 @@ class Keeper:
             with anyio.move_on_after(self._tick()):
                 await session.poked.wait()
             waited = waited and session.reading
-            if self._rests(taken):
+            if self._rests(taken, self._was_poked()):
                 await self._read_ahead()
                 waited = True
             await self._look(waited)
 
-    def _rests(self, taken: int) -> bool:
+    def _rests(self, taken: int, poked: bool) -> bool:
         """Whether nobody is reading, and nobody has lately or somebody asked for it."""
         session = self._session
-        return not (session.reading or session.ended) and (self._was_poked() or session.bytes_in - taken < BUSY)
+        return not (session.reading or session.ended) and (poked or session.bytes_in - taken < BUSY)
 
     def _was_poked(self) -> bool:
         poked = self._session.poked.is_set()

@@ -25,6 +25,7 @@ from kubex_stream.testing.stdin import ResizeReader, StdinQueue
 __all__ = ("AttachSession", "MainProcess")
 
 _STDIN_BUFFER = 160 * 1024
+_PATIENCE = 1.0
 _Listener = Callable[[int, bytes], Awaitable[None]]
 
 
@@ -47,10 +48,10 @@ class MainProcess:
         return await asyncio.shield(self._task)
 
     async def aclose(self) -> None:
-        """Let go of it; it must have been killed."""
-        self._listeners.clear()
-        with contextlib.suppress(asyncio.CancelledError):
-            await self._task
+        """Let go of it; it must have been killed.  A listener who does not read holds this up for a moment only."""
+        await asyncio.wait({self._task}, timeout=_PATIENCE)
+        self._task.cancel()
+        await asyncio.wait({self._task})
 
     def listen(self, listener: _Listener) -> Callable[[], None]:
         """Give all output from now on to ``listener``; the answer ends that."""

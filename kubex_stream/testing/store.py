@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import shutil
 import tempfile
@@ -195,8 +194,7 @@ class PodStore:
         for state in pod.containers.values():
             if state.main is not None:
                 await state.main.aclose()
-        with contextlib.suppress(asyncio.CancelledError):
-            await asyncio.gather(*pod.tasks)
+        await asyncio.gather(*pod.tasks, return_exceptions=True)
 
     async def aclose(self) -> None:
         """Kill everything and remove the directories."""

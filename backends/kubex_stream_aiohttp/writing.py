@@ -1,0 +1,47 @@
+"""Sending over aiohttp's WebSocket without its way of waiting.
+
+aiohttp's send methods put a whole frame into the transport's buffer and then wait until that has room again.  All who wait share one
+future, and cancelling any of them cancels that future: the next send then ends with a CancelledError that nobody asked for, and so
+does the send of another task that is waiting.  So aiohttp never waits here: its coroutine is run up to where it would, and what it
+would have waited for is waited for without being owned.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any
+
+__all__ = ("write", "write_now")
+
+
+def write_now(sending: Coroutine[Any, Any, None]) -> asyncio.Future[Any] | None:
+    """Put a frame into the transport's buffer, whatever is there already.
+
+    :param sending: one of aiohttp's send methods, called and not awaited
+    :returns: what aiohttp would wait for, None when the transport has room
+    """
+    try:
+        room = sending.send(None)
+    except StopIteration:
+        return None
+    sending.close()
+    if not asyncio.isfuture(room):
+        return None
+    # Perhaps nobody will wait for it; its error is then told by the next call.
+    room.add_done_callback(_retrieve)
+    return room
+
+
+async def write(sending: Coroutine[Any, Any, None]) -> None:
+    """The same, and wait until the transport has room again.  A cancelled call has sent the frame."""
+    room = write_now(sending)
+    if room is not None:
+        await asyncio.wait((room,))
+        if not room.cancelled():
+            room.result()
+
+
+def _retrieve(room: asyncio.Future[Any]) -> None:
+    if not room.cancelled():
+        room.exception()

@@ -1,0 +1,239 @@
+"""The embedded cluster on its own event loop: connections, requests, and where each of them goes."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import ssl
+from collections.abc import Callable, Iterator
+from typing import Any, Final
+
+from kubex_stream.testing import statuses
+from kubex_stream.testing.access import UNAUTHORIZED, authenticated, refusal
+from kubex_stream.testing.behaviour import Behaviour, HttpFailure
+from kubex_stream.testing.connection import Connection, HangupWatcher
+from kubex_stream.testing.http import Exchange, RecordedRequest, serve_http
+from kubex_stream.testing.objects import VERSION, discovery, namespace_object, pod_object, table
+from kubex_stream.testing.store import PodState, PodStore
+from kubex_stream.testing.streams import SessionInfo, serve_stream
+from kubex_stream.testing.watches import serve_list, serve_watch, wants_table
+
+__all__ = ("Server",)
+
+_NOT_HERE: Final = statuses.status(404, "the server could not find the requested resource", "NotFound", {})
+_NOT_ALLOWED: Final = statuses.status(
+    405, "the server does not allow this method on the requested resource", "MethodNotAllowed", {}
+)
+_AGGREGATED: Final = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
+_STREAMS: Final = ("exec", "attach")
+
+
+class Server:
+    """Serves a listening socket.  Everything here runs on one event loop.
+
+    :param listener: the listening socket
+    :param context: for TLS; None for plain HTTP
+    :param behaviour: what to do differently
+    :param prefix: what stands before ``/api`` in every path
+    :param changed: called, on the event loop, after every change that the properties show
+    """
+
+    def __init__(
+        self,
+        listener: socket.socket,
+        context: ssl.SSLContext | None,
+        behaviour: Behaviour,
+        prefix: str,
+        changed: Callable[[], None],
+    ) -> None:
+        self.changed = changed
+        self.tokens: set[str] = set()
+        self.requests: list[RecordedRequest] = []
+        self.sessions: list[SessionInfo] = []
+        self.connections = 0
+        self.store = PodStore(changed)
+        self.watcher = HangupWatcher()
+        self._listener = listener
+        self._context = context
+        self._prefix = prefix
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.set_behaviour(behaviour)
+        self._accepting = asyncio.create_task(self._accept())
+
+    def set_behaviour(self, behaviour: Behaviour) -> None:
+        """For requests from now on; failures are counted anew."""
+        self.behaviour = behaviour
+        self._failures = [0] * len(behaviour.failures)
+
+    @contextlib.contextmanager
+    def session(self, info: SessionInfo) -> Iterator[None]:
+        """An open session, for as long as it lasts."""
+        self.sessions.append(info)
+        self.changed()
+        try:
+            yield
+        finally:
+            self.sessions.remove(info)
+            self.changed()
+
+    async def _accept(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            sock, _ = await loop.sock_accept(self._listener)
+            task = asyncio.create_task(self._serve(Connection(sock, self._context)))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _serve(self, connection: Connection) -> None:
+        self.connections += 1
+        try:
+            await connection.handshake()
+            await serve_http(connection, self._handle)
+        except (OSError, ssl.SSLError):
+            pass
+        finally:
+            self.connections -= 1
+            if not connection.closed:
+                connection.abort()
+            self.changed()
+
+    async def aclose(self) -> None:
+        """End everything."""
+        self._accepting.cancel()
+        tasks = {self._accepting, *self._tasks}
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self.store.aclose()
+        self.watcher.close()
+
+    async def _handle(self, exchange: Exchange) -> None:
+        request, behaviour = exchange.request, self.behaviour
+        self.requests.append(request)
+        self.changed()
+        if behaviour.http_delay:
+            await asyncio.sleep(behaviour.http_delay)
+        if behaviour.hang_handshake if request.header("Upgrade") else behaviour.hang_requests:
+            while await exchange.connection.receive():
+                pass
+            exchange.detached = True
+            return
+        failure = self._failure(request, behaviour)
+        if failure is not None:
+            await _fail(exchange, failure)
+            return
+        certificate = exchange.connection.peer_certificate()
+        if not authenticated(request, self.tokens, behaviour, certificate=certificate):
+            await exchange.respond_json(UNAUTHORIZED)
+            return
+        await self._route(exchange, behaviour)
+
+    def _failure(self, request: RecordedRequest, behaviour: Behaviour) -> HttpFailure | None:
+        for index, failure in enumerate(behaviour.failures):
+            if failure.path in request.path and (failure.times is None or self._failures[index] < failure.times):
+                self._failures[index] += 1
+                return failure
+        return None
+
+    async def _route(self, exchange: Exchange, behaviour: Behaviour) -> None:
+        path = exchange.request.path
+        if not path.startswith(self._prefix + "/"):
+            await exchange.respond(404, b"404 page not found\n", "text/plain; charset=utf-8")
+            return
+        path = path.removeprefix(self._prefix).rstrip("/")
+        parts = tuple(part for part in path.split("/") if part)
+        if parts[:2] == ("api", "v1") and len(parts) > 2:
+            forbidden = refusal(exchange.request, parts[2:], behaviour)
+            if forbidden is not None:
+                await exchange.respond_json(forbidden)
+            else:
+                await self._core(exchange, behaviour, parts[2:])
+        else:
+            await self._discover(exchange, path)
+
+    async def _discover(self, exchange: Exchange, path: str) -> None:
+        request = exchange.request
+        aggregated = "as=APIGroupDiscoveryList" in request.header("Accept") and path in ("/api", "/apis")
+        address = "%s:%d" % self._listener.getsockname()[:2]
+        document = VERSION if path == "/version" else discovery(path, address, aggregated=aggregated)
+        if document is None and path in ("/healthz", "/livez", "/readyz"):
+            await exchange.respond(200, b"ok", "text/plain; charset=utf-8")
+        elif document is None:
+            await exchange.respond(404, b"404 page not found\n", "text/plain; charset=utf-8")
+        elif request.method not in ("GET", "HEAD"):
+            await exchange.respond_json(_NOT_ALLOWED)
+        else:
+            await exchange.respond_json(document, _AGGREGATED if aggregated else "application/json")
+
+    async def _core(self, exchange: Exchange, behaviour: Behaviour, parts: tuple[str, ...]) -> None:
+        """What lies behind ``/api/v1``."""
+        match parts:
+            case ("pods",):
+                await self._list(exchange, "")
+            case ("namespaces",):
+                await self._namespaces(exchange, None)
+            case ("namespaces", namespace):
+                await self._namespaces(exchange, namespace)
+            case ("namespaces", namespace, "pods"):
+                await self._list(exchange, namespace)
+            case ("namespaces", namespace, "pods", name):
+                await self._pod(exchange, namespace, name)
+            case ("namespaces", namespace, "pods", name, kind) if kind in _STREAMS:
+                pod = self.store.pods.get((namespace, name))
+                await serve_stream(self, exchange, behaviour, pod, kind, name)
+            case _:
+                await exchange.respond_json(_NOT_HERE)
+
+    async def _list(self, exchange: Exchange, namespace: str) -> None:
+        if exchange.request.method != "GET":
+            await exchange.respond_json(_NOT_ALLOWED)
+        elif exchange.request.flag("watch"):
+            await serve_watch(exchange, self.store, namespace)
+        else:
+            await serve_list(exchange, self.store, namespace)
+
+    async def _pod(self, exchange: Exchange, namespace: str, name: str) -> None:
+        pod = self.store.pods.get((namespace, name))
+        method = exchange.request.method
+        if method not in ("GET", "DELETE"):
+            await exchange.respond_json(_NOT_ALLOWED)
+        elif pod is None:
+            await exchange.respond_json(statuses.not_found("pods", name))
+        elif method == "DELETE":
+            await exchange.respond_json(await self._delete(pod))
+        else:
+            await self._show(exchange, "Pod", pod_object(pod))
+
+    async def _delete(self, pod: PodState) -> dict[str, Any]:
+        await self.store.delete(pod)
+        return pod_object(pod)
+
+    async def _namespaces(self, exchange: Exchange, name: str | None) -> None:
+        store = self.store
+        if exchange.request.method != "GET":
+            await exchange.respond_json(_NOT_ALLOWED)
+        elif name is not None and name not in store.namespaces:
+            await exchange.respond_json(statuses.not_found("namespaces", name))
+        elif name is not None:
+            await self._show(exchange, "Namespace", namespace_object(name, store.namespaces[name]))
+        else:
+            items = [namespace_object(each, created) for each, created in sorted(store.namespaces.items())]
+            if wants_table(exchange.request):
+                await exchange.respond_json(table("Namespace", items, store.version))
+                return
+            metadata = {"resourceVersion": str(store.version)}
+            found = {"kind": "NamespaceList", "apiVersion": "v1", "metadata": metadata, "items": items}
+            await exchange.respond_json(found)
+
+    async def _show(self, exchange: Exchange, kind: str, item: dict[str, Any]) -> None:
+        as_table = wants_table(exchange.request)
+        await exchange.respond_json(table(kind, [item], self.store.version) if as_table else item)
+
+
+async def _fail(exchange: Exchange, failure: HttpFailure) -> None:
+    if failure.content_length:
+        kind = "application/json" if failure.body[:1] == b"{" else "text/plain; charset=utf-8"
+        await exchange.respond(failure.status, failure.body, kind, failure.headers)
+    else:
+        await exchange.respond_raw(failure.status, failure.body, {"Connection": "close", **failure.headers})

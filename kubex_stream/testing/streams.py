@@ -1,0 +1,222 @@
+"""The exec and attach endpoints: what is checked, in which order, and who says it.
+
+Rules of this file, in the order of the real server:
+1. The API server: the pod (404), the container and the node (400), the upgrade itself (400).  All are Status documents.
+2. The kubelet: at least one stream (400), the container exists (500), attach fits the container's terminal (500).  Plain texts before the
+   101 - except for v5 on the API server's way, which answers 101 at once and tells the kubelet's refusal on channel 3.
+3. golang.org/x/net/websocket: method (405), key and version (400), subprotocol (403 without a body).
+4. The runtime: the command.  Always after the 101, always on channel 3.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from kubex_stream.protocol.channels import PROTOCOLS, V5, ChannelProtocol
+from kubex_stream.testing import statuses
+from kubex_stream.testing.access import TOKEN_PROTOCOL
+from kubex_stream.testing.attach_session import AttachSession
+from kubex_stream.testing.behaviour import Behaviour
+from kubex_stream.testing.channels_server import ChannelServer
+from kubex_stream.testing.exec_session import ExecSession, Streams
+from kubex_stream.testing.http import Exchange, RecordedRequest, accept_key
+from kubex_stream.testing.processes import StartFailure, start_process
+from kubex_stream.testing.store import ContainerState, PodState
+
+if TYPE_CHECKING:
+    from kubex_stream.testing.server import Server
+
+__all__ = ("SessionInfo", "serve_stream")
+
+
+@dataclass(frozen=True, slots=True)
+class SessionInfo:
+    """An open exec or attach session.
+
+    :ivar kind: ``exec`` or ``attach``
+    :ivar namespace: of the pod
+    :ivar pod: its name
+    :ivar container: its name
+    :ivar subprotocol: what was negotiated
+    :ivar command: the command's words; of attach none
+    """
+
+    kind: str
+    namespace: str
+    pod: str
+    container: str
+    subprotocol: str
+    command: tuple[str, ...] = ()
+
+
+def _choose_container(pod: PodState, wanted: str) -> ContainerState | dict[str, Any]:
+    name = pod.declared.name
+    if not wanted and len(pod.containers) > 1:
+        names = " ".join(pod.containers)
+        return statuses.bad_request(f"a container name must be specified for pod {name}, choose one of: [{names}]")
+    found = pod.containers.get(wanted or next(iter(pod.containers)))
+    if found is None:
+        return statuses.bad_request(f"container {wanted} is not valid for pod {name}")
+    if not pod.declared.scheduled:
+        return statuses.bad_request(f"pod {name} does not have a host assigned")
+    return found
+
+
+def _kubelet_refusal(
+    kind: str, pod: PodState, container: ContainerState, request: RecordedRequest
+) -> tuple[int, str] | None:
+    streams = _streams_of(request)
+    if not (streams.stdin or streams.stdout or streams.stderr):
+        return 400, "you must specify at least 1 of stdin, stdout, stderr"
+    name = container.declared.name
+    if pod.phase == "Pending" or container.gone:
+        where = f"container {name} not found in pod {pod.declared.name}_{pod.declared.namespace}"
+        return 500, where if kind == "attach" else f'container not found ("{name}")'
+    if kind == "attach" and container.declared.tty and request.flag("stderr") and not request.flag("tty"):
+        return 500, "rpc error: code = InvalidArgument desc = tty and stderr cannot both be true"
+    return None
+
+
+def _streams_of(request: RecordedRequest) -> Streams:
+    tty = request.flag("tty")
+    return Streams(
+        stdin=request.flag("stdin"),
+        stdout=request.flag("stdout"),
+        stderr=request.flag("stderr") and not tty,  # the kubelet drops it silently
+        tty=tty,
+    )
+
+
+def _offered(request: RecordedRequest) -> list[str]:
+    names = [name.strip() for name in request.header("Sec-WebSocket-Protocol").split(",")]
+    return [name for name in names if not name.startswith(TOKEN_PROTOCOL)]
+
+
+def _negotiate(request: RecordedRequest, behaviour: Behaviour) -> ChannelProtocol | None:
+    """v5 wherever it stands in the list, else the client's first that is spoken here."""
+    offered = _offered(request)
+    if V5.name in offered and V5.name in behaviour.protocols:
+        return V5
+    return next((PROTOCOLS[name] for name in offered if name in behaviour.protocols), None)
+
+
+async def _refuse_handshake(exchange: Exchange, row: ChannelProtocol | None, *, hop: bool) -> bool:
+    """Answer a request that is no good WebSocket handshake; False for a good one."""
+    request = exchange.request
+    close = {"Connection": "close"} if hop else {}
+    if request.method != "GET":
+        await exchange.respond_raw(405, b"bad method", close)
+    elif not request.header("Sec-WebSocket-Key"):
+        await exchange.respond_raw(400, b"mismatch challenge/response", close)
+    elif request.header("Sec-WebSocket-Version") != "13":
+        spelling = "Sec-Websocket-Version" if hop else "Sec-WebSocket-Version"
+        await exchange.respond_raw(400, b"missing or bad WebSocket Version", {**close, spelling: "13"})
+    elif row is None:
+        await exchange.respond_raw(403, b"", close)
+    else:
+        return False
+    return True
+
+
+async def _accept(exchange: Exchange, row: ChannelProtocol, behaviour: Behaviour) -> ChannelServer:
+    exchange.connection.byte_by_byte = behaviour.byte_by_byte
+    headers = [
+        ("Upgrade", "websocket"),
+        ("Connection", "Upgrade"),
+        ("Sec-WebSocket-Accept", behaviour.accept or accept_key(exchange.request.header("Sec-WebSocket-Key"))),
+        ("Sec-WebSocket-Protocol", row.name if behaviour.subprotocol is None else behaviour.subprotocol),
+    ]
+    omitted = {name.lower() for name in behaviour.omit_headers}
+    leftover = await exchange.upgrade([(name, value) for name, value in headers if name.lower() not in omitted])
+    return ChannelServer(exchange.connection, row, behaviour, leftover)
+
+
+async def serve_stream(
+    server: Server, exchange: Exchange, behaviour: Behaviour, pod: PodState | None, kind: str, name: str
+) -> None:
+    """Serve a request for exec or attach, refusal or session.
+
+    :param pod: the pod, None when there is none called ``name``
+    :param kind: ``exec`` or ``attach``
+    """
+    request = exchange.request
+    found = statuses.not_found("pods", name) if pod is None else _choose_container(pod, request.value("container"))
+    if isinstance(found, dict):
+        await exchange.respond_json(found)
+        return
+    assert pod is not None
+    upgrade = request.header("Upgrade").lower() if "upgrade" in request.header("Connection").lower() else ""
+    if not upgrade:
+        await exchange.respond_json(statuses.bad_request("Upgrade request required"))
+        return
+    row = _negotiate(request, behaviour)
+    translated = behaviour.way == "apiserver" and row is V5
+    refusal = _kubelet_refusal(kind, pod, found, request)
+    if refusal is not None and not translated:
+        await exchange.respond_text(*refusal)
+    elif upgrade != "websocket":
+        await exchange.respond_json(statuses.bad_request(f"this cluster speaks WebSocket only, not {upgrade.upper()}"))
+    elif not await _refuse_handshake(exchange, row, hop=not translated):
+        assert row is not None
+        channels = await _accept(exchange, row, behaviour)
+        streams = _streams_of(request)
+        await channels.open(stdout=streams.stdout, stderr=streams.stderr)
+        if refusal is not None:
+            await channels.finish(statuses.apiserver_failure(refusal[1]))
+            return
+        command = tuple(request.values("command")) if kind == "exec" else ()
+        declared = pod.declared
+        info = SessionInfo(kind, declared.namespace, declared.name, found.declared.name, row.name, command)
+        with server.session(info):
+            await _serve_session(server, pod, found, channels, streams, info)
+
+
+async def _serve_session(
+    server: Server, pod: PodState, container: ContainerState, channels: ChannelServer, streams: Streams, info: SessionInfo
+) -> None:
+    if info.kind == "attach":
+        if container.main is None:
+            await _idle(channels)
+        else:
+            streams.tty = container.declared.tty
+            await AttachSession(channels, container.main, streams).run()
+        return
+    try:
+        process = start_process(
+            info.command,
+            directory=container.directory,
+            env=container.env | ({"TERM": "xterm"} if streams.tty else {}),
+            tty=streams.tty,
+            stdin=streams.stdin,
+            stdout=streams.stdout,
+            stderr=streams.stderr,
+        )
+    except StartFailure as error:
+        await channels.finish(statuses.exec_failure(channels.row, statuses.start_text(str(error))))
+        return
+    pod.processes.add(process)
+    server.changed()
+    try:
+        await ExecSession(channels, process, streams, server.watcher).run()
+    finally:
+        pod.processes.discard(process)
+        server.changed()
+
+
+async def _idle(channels: ChannelServer) -> None:
+    """An attachment to a container where nothing runs: silence, until the client leaves."""
+    await channels.receive(_Nobody())
+    await channels.close()
+
+
+class _Nobody:
+    async def stdin(self, data: bytes) -> None:
+        """Drop input."""
+
+    async def close_stdin(self) -> None:
+        """Nothing to end."""
+
+    async def resize(self, data: bytes) -> None:
+        """Nothing to resize."""

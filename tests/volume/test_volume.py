@@ -1,0 +1,130 @@
+"""Large amounts, each in a client process of its own, against an embedded cluster in another one.
+
+An eighth of the volume runs by default; the whole with ``-m volume``.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Generator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+MIB = 1024 * 1024
+WORKER = Path(__file__).with_name("worker.py")
+PAIRS = ["aiohttp-asyncio", "aiohttp-uvloop", "httpx-asyncio", "httpx-uvloop", "httpx-trio"]
+
+pytestmark = [
+    pytest.mark.skipif(sys.platform != "linux", reason="memory is read from /proc"),
+    pytest.mark.timeout(300),
+]
+eighth_and_whole = pytest.mark.parametrize(
+    "divisor", [pytest.param(8, id="eighth"), pytest.param(1, id="whole", marks=pytest.mark.volume)]
+)
+every_pair = pytest.mark.parametrize("pair", PAIRS)
+SIZES = {"capture": 256 * MIB, "sleepy": 1024 * MIB, "sleepy_v5": 1024 * MIB, "upload": 256 * MIB, "duplex": 64 * MIB}
+
+Outcome = dict[str, object]
+
+
+@pytest.fixture(scope="module")
+def kubeconfig() -> Generator[str, None, None]:
+    """The kubeconfig of an embedded cluster in a process of its own."""
+    command = [sys.executable, "-m", "kubex_stream.testing"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as server:
+        assert server.stdout is not None
+        try:
+            yield server.stdout.readline().strip()
+        finally:
+            server.terminate()
+            server.wait(30)
+
+
+def work(scenario: str, pair: str, kubeconfig: str, size: int) -> Outcome:
+    backend, _, loop = pair.partition("-")
+    command = [sys.executable, str(WORKER), scenario, backend, loop, kubeconfig, str(size)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=280)
+    if done.returncode:
+        return {"failure": done.stderr[-4000:]}
+    outcome: Outcome = json.loads(done.stdout)
+    return outcome
+
+
+class Works:
+    """Every scenario of one divisor on every pair, several at a time, since some of them sleep."""
+
+    def __init__(self, kubeconfig: str) -> None:
+        self._kubeconfig = kubeconfig
+        self._pool = ThreadPoolExecutor(5)
+        self._futures: dict[tuple[int, str, str], Future[Outcome]] = {}
+
+    def outcome(self, scenario: str, pair: str, divisor: int) -> Outcome:
+        if (divisor, scenario, pair) not in self._futures:
+            for name, size in SIZES.items():
+                for each in PAIRS:
+                    future = self._pool.submit(work, name, each, self._kubeconfig, size // divisor)
+                    self._futures[divisor, name, each] = future
+        outcome = self._futures[divisor, scenario, pair].result()
+        assert "failure" not in outcome, outcome["failure"]
+        assert outcome["digest"] == outcome["expected"]
+        return outcome
+
+    def close(self) -> None:
+        self._pool.shutdown(cancel_futures=True)
+
+
+@pytest.fixture(scope="module")
+def works(kubeconfig: str) -> Generator[Works, None, None]:
+    works = Works(kubeconfig)
+    yield works
+    works.close()
+
+
+def number(outcome: dict[str, object], key: str) -> float:
+    value = outcome[key]
+    assert isinstance(value, int | float)
+    return value
+
+
+@eighth_and_whole
+@every_pair
+def test_capture_is_exact_and_takes_little_more_than_its_size(works: Works, pair: str, divisor: int) -> None:
+    outcome = works.outcome("capture", pair, divisor)
+    assert number(outcome, "growth") <= 1.3 * SIZES["capture"] / divisor
+
+
+@eighth_and_whole
+@pytest.mark.parametrize("scenario", ["sleepy", "sleepy_v5"])
+@every_pair
+def test_a_consumer_that_sleeps_loses_nothing_and_costs_no_memory(
+    works: Works, pair: str, scenario: str, divisor: int
+) -> None:
+    outcome = works.outcome(scenario, pair, divisor)
+    assert outcome["code"] == 0
+    assert number(outcome, "growth") <= 32 * MIB
+    if scenario == "sleepy_v5":
+        assert number(outcome, "spooled") > 0
+
+
+@eighth_and_whole
+@every_pair
+def test_upload_with_half_close(works: Works, pair: str, divisor: int) -> None:
+    assert number(works.outcome("upload", pair, divisor), "growth") <= 32 * MIB
+
+
+@eighth_and_whole
+@every_pair
+def test_full_duplex(works: Works, pair: str, divisor: int) -> None:
+    works.outcome("duplex", pair, divisor)
+
+
+@pytest.mark.volume
+@every_pair
+def test_capture_takes_time_in_proportion_to_its_size(pair: str, kubeconfig: str) -> None:
+    small = min(number(work("capture", pair, kubeconfig, 32 * MIB), "seconds") for _ in range(2))
+    large = number(work("capture", pair, kubeconfig, 256 * MIB), "seconds")
+    assert large / small < 24, "eight times as much takes eight times as long; were it quadratic, 64 times"
