@@ -99,7 +99,7 @@ class AioHttpWebSocketConnection(WebSocketConnection):
             data = data.cast("B")
         try:
             # aiohttp takes every bytes-like, its annotation does not say so.
-            await write(self._ws.send_bytes(cast(bytes, data)))
+            await write(self._ws.send_bytes(cast("bytes", data)))
         except (aiohttp.ClientError, OSError, RuntimeError) as error:
             raise self._gone() from error
         # The end of TCP lets a send that waits for room go on as if there were some.

@@ -11,7 +11,7 @@ from pathlib import Path
 from kubex_stream.configuration.entry import Entry
 from kubex_stream.configuration.exec_plugin import plugin_from_entry
 from kubex_stream.configuration.impersonation import Impersonation
-from kubex_stream.configuration.incluster import is_pod, load_cluster
+from kubex_stream.configuration.incluster import SERVICE_ACCOUNT, is_pod, load_cluster
 from kubex_stream.configuration.kubeconfig import Kubeconfig, find, is_there, merge, parse, read
 from kubex_stream.configuration.origin import Origin, Resolved
 from kubex_stream.configuration.sources import read_token
@@ -36,7 +36,7 @@ _REPLACEMENTS = {
 _Path = str | os.PathLike[str]
 
 
-def load_default(kubeconfig: _Path | None, context: str | None) -> Resolved:
+def load_default(kubeconfig: _Path | None, context: str | None, directory: _Path = SERVICE_ACCOUNT) -> Resolved:
     """An explicit file, else ``$KUBECONFIG``, else ``~/.kube/config``, else the pod."""
     if kubeconfig is not None:
         return load_kubeconfig(kubeconfig, context)
@@ -49,10 +49,10 @@ def load_default(kubeconfig: _Path | None, context: str | None) -> Resolved:
         raise ConfigurationError(
             f"context {context!r} is asked for, but there is no kubeconfig: {looked}; set KUBECONFIG or pass kubeconfig="
         )
-    if is_pod():
+    if is_pod(directory):
         if "KUBECONFIG" in os.environ:
             _logger.warning("%s; the service account of this pod is used", looked)
-        return load_cluster()
+        return load_cluster(directory)
     raise ConfigurationError(
         f"no configuration: {looked}, and this does not run in a pod; set KUBECONFIG, or pass kubeconfig="
     )

@@ -72,8 +72,7 @@ class ExecResult(Generic[AnyStrT_co]):
 
     def __repr__(self) -> str:
         # Neither the command nor the Status, whose message repeats it on v4: a command line may hold secrets.
-        kind = "characters" if isinstance(self.stdout, str) else "bytes"
-        return f"<ExecResult exit_code={self.exit_code}, {len(self.stdout)} {kind} of stdout, {len(self.stderr)} of stderr>"
+        return f"<ExecResult exit_code={self.exit_code} stdout[{len(self.stdout)}] stderr[{len(self.stderr)}]>"
 
     def check_returncode(self) -> None:
         """Raise :class:`~kubex_stream.errors.ProcessError` unless the exit code is 0."""

@@ -52,7 +52,9 @@ def refusal(request: RecordedRequest, segments: tuple[str, ...], behaviour: Beha
     """
     if behaviour.rbac == "admin" or not segments:
         return None
-    namespace, rest = (segments[1], segments[2:]) if segments[0] == "namespaces" and len(segments) > 2 else ("", segments)
+    namespace, rest = (
+        (segments[1], segments[2:]) if segments[0] == "namespaces" and len(segments) > 2 else ("", segments)
+    )
     kind, name, sub = (*rest, "", "", "")[:3]
     verb = _verb(request, name)
     if behaviour.rbac == "nobody" or verb not in ("get", "list", "watch"):

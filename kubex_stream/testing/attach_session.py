@@ -71,7 +71,8 @@ class MainProcess:
             if fd is not None
         ]
         try:
-            code, *_ = await asyncio.gather(self.process.wait(), *pumps)
+            await asyncio.gather(*pumps)
+            code = await self.process.wait()
         finally:
             stdin.cancel()
             await asyncio.gather(stdin, return_exceptions=True)

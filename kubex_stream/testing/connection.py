@@ -5,6 +5,7 @@ Rules of this file:
   back-pressure of a reader who stalls, or of a process that does not read, is that of TCP.
 - Endings are chosen, not suffered: ``close`` is close_notify and FIN at once, ``reset`` is an RST after what was sent has arrived.
 - One receiver at a time; senders queue.
+- The event loop forgets a socket before it is closed, and whoever waits for it is told; its number may be another connection's at once.
 """
 
 from __future__ import annotations
@@ -46,6 +47,7 @@ class Connection:
         self._outgoing = ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_side=True) if context else None
         self._closed = False
+        self._waiters: set[asyncio.Future[None]] = set()
         #: Send one byte at a time.
         self.byte_by_byte = False
 
@@ -73,7 +75,7 @@ class Connection:
                 self._tls.do_handshake()
             except ssl.SSLWantReadError:
                 await self._flush_tls()
-                data = await self._loop.sock_recv(self._sock, _RECEIVE_SIZE)
+                data = await self._recv()
                 if not data:
                     raise ConnectionResetError("ended during the TLS handshake") from None
                 self._incoming.write(data)
@@ -90,12 +92,12 @@ class Connection:
         :raises OSError: the connection was reset
         """
         if self._tls is None:
-            return await self._loop.sock_recv(self._sock, _RECEIVE_SIZE)
+            return await self._recv()
         while True:
             data = self._decrypt()
             if data is not None:
                 return data
-            data = await self._loop.sock_recv(self._sock, _RECEIVE_SIZE)
+            data = await self._recv()
             if not data:
                 return b""
             self._incoming.write(data)
@@ -131,7 +133,7 @@ class Connection:
 
     async def _send(self, data: bytes) -> None:
         if self._tls is None:
-            await self._loop.sock_sendall(self._sock, data)
+            await self._send_all(data)
             return
         view = memoryview(data)
         for start in range(0, len(view), _TLS_STEP):
@@ -140,7 +142,44 @@ class Connection:
 
     async def _flush_tls(self) -> None:
         if self._outgoing.pending:
-            await self._loop.sock_sendall(self._sock, self._outgoing.read())
+            await self._send_all(self._outgoing.read())
+
+    async def _recv(self) -> bytes:
+        while True:
+            try:
+                return self._sock.recv(_RECEIVE_SIZE)
+            except BlockingIOError:
+                await self._ready(self._loop.add_reader, self._loop.remove_reader)
+
+    async def _send_all(self, data: bytes) -> None:
+        view = memoryview(data)
+        while view:
+            try:
+                view = view[self._sock.send(view) :]
+            except BlockingIOError:
+                await self._ready(self._loop.add_writer, self._loop.remove_writer)
+
+    async def _ready(self, add: Callable[..., None], remove: Callable[[int], object]) -> None:
+        fd = self._sock.fileno()
+        waiter = self._loop.create_future()
+        self._waiters.add(waiter)
+        add(fd, _resolve, waiter)
+        try:
+            await waiter
+        finally:
+            self._waiters.discard(waiter)
+            if self._sock.fileno() == fd:
+                remove(fd)
+
+    def _close_socket(self) -> None:
+        fd = self._sock.fileno()
+        if fd >= 0:
+            self._loop.remove_reader(fd)
+            self._loop.remove_writer(fd)
+        self._sock.close()
+        for waiter in self._waiters:
+            if not waiter.done():
+                waiter.set_exception(ConnectionAbortedError("closed at this end"))
 
     async def delivered(self, timeout: float = 1.0) -> None:
         """Wait until the client's kernel has acknowledged all that was sent, at most ``timeout`` seconds."""
@@ -166,9 +205,9 @@ class Connection:
                         self._tls.unwrap()
                     await self._flush_tls()
                 self._sock.shutdown(socket.SHUT_WR)
-                while await self._loop.sock_recv(self._sock, _RECEIVE_SIZE):
+                while await self._recv():
                     pass
-        self._sock.close()
+        self._close_socket()
 
     async def reset(self) -> None:
         """End the connection by RST, after what was sent has arrived."""
@@ -180,7 +219,12 @@ class Connection:
         self._closed = True
         with contextlib.suppress(OSError):
             self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self._sock.close()
+        self._close_socket()
+
+
+def _resolve(waiter: asyncio.Future[None]) -> None:
+    if not waiter.done():
+        waiter.set_result(None)
 
 
 class HangupWatcher:

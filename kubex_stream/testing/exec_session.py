@@ -60,9 +60,7 @@ class ExecSession:
         self._queue = StdinQueue(process, limit=limit, keep_unread=keep_unread)
         self._resize = ResizeReader()
         # containerd takes a missing stdin for its end, except where the kubelet asks it by SPDY, as for v5.
-        self._muted = (
-            streams.tty and not streams.stdin and not row.half_close and behaviour.tty_output_ends_with_stdin
-        )
+        self._muted = streams.tty and not streams.stdin and not row.half_close and behaviour.tty_output_ends_with_stdin
         after = behaviour.v5_loss_after
         self._output = LossyOutput(channels, after) if after is not None and row.half_close else None
         self._released = asyncio.Event()
@@ -125,10 +123,10 @@ class ExecSession:
 
     async def _leave(self, left: Left) -> None:
         self._muted = True
-        await self.channels.close()
         if left is Left.END and not self.channels.row.half_close and self.channels.behaviour.kill_on_tcp_end:
             self.process.kill()
         self._queue.end()
+        await self.channels.close()
 
     def _hang_up(self, reset: bool) -> None:
         self._client_gone = True

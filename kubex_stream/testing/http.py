@@ -97,7 +97,11 @@ class Exchange:
         self, status: int, body: bytes, content_type: str = _JSON, headers: Mapping[str, str] | None = None
     ) -> None:
         """Answer with a body of known length."""
-        fields = [("Cache-Control", "no-cache, private"), ("Content-Type", content_type), ("Date", formatdate(usegmt=True))]
+        fields = [
+            ("Cache-Control", "no-cache, private"),
+            ("Content-Type", content_type),
+            ("Date", formatdate(usegmt=True)),
+        ]
         fields += [*(headers or {}).items(), ("Content-Length", str(len(body)))]
         data = self._http.send(h11.Response(status_code=status, headers=fields, reason=reason_of(status).encode()))
         data += self._http.send(h11.Data(data=b"" if self.request.method == "HEAD" else body)) or b""
@@ -123,7 +127,11 @@ class Exchange:
 
     async def start_stream(self, content_type: str = _JSON) -> None:
         """Begin an answer in chunks."""
-        fields = [("Cache-Control", "no-cache, private"), ("Content-Type", content_type), ("Date", formatdate(usegmt=True))]
+        fields = [
+            ("Cache-Control", "no-cache, private"),
+            ("Content-Type", content_type),
+            ("Date", formatdate(usegmt=True)),
+        ]
         fields.append(("Transfer-Encoding", "chunked"))
         await self.connection.send(self._http.send(h11.Response(status_code=200, headers=fields, reason=b"OK")))
 
@@ -167,11 +175,14 @@ async def serve_http(connection: Connection, handle: Handler) -> None:
         await connection.close()
 
 
-async def _next_event(connection: Connection, http: h11.Connection) -> h11.Event | type[h11.PAUSED]:
-    while (event := http.next_event()) is h11.NEED_DATA:
+async def _next_event(
+    connection: Connection, http: h11.Connection
+) -> h11.Event | type[h11.PAUSED] | type[h11.NEED_DATA]:
+    while True:
+        event = http.next_event()
+        if not isinstance(event, type) or event is h11.PAUSED:
+            return event
         http.receive_data(await connection.receive())
-    assert event is not h11.NEED_DATA
-    return event
 
 
 async def _next_request(connection: Connection, http: h11.Connection) -> RecordedRequest | None:

@@ -172,10 +172,10 @@ class Process:
 
 
 async def _ready(add: Callable[..., None], remove: Callable[[int], object], fd: int) -> None:
-    event = asyncio.get_running_loop().create_future()
-    add(fd, lambda: event.done() or event.set_result(None))
+    event = asyncio.Event()
+    add(fd, event.set)
     try:
-        await event
+        await event.wait()
     finally:
         remove(fd)
 
@@ -255,7 +255,7 @@ def _popen(
     words: Sequence[str], directory: Path, env: Mapping[str, str], ends: _Ends, name: str
 ) -> subprocess.Popen[bytes]:
     try:
-        return subprocess.Popen(  # noqa: S603
+        return subprocess.Popen(
             words,
             cwd=directory,
             env=env,
@@ -275,10 +275,13 @@ def _popen(
             os.close(fd)
 
 
-def kill_marked(values: set[str]) -> None:
-    """SIGKILL for every process whose marker is one of ``values``, also for those that left their session.  Linux only."""
+def kill_marked(values: set[str]) -> int:
+    """SIGKILL for every process whose marker is one of ``values``, also for those that left their session; how many.  Linux only."""
+    count = 0
     marks = {f"{MARKER}={value}".encode() for value in values}
     for entry in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
             if not marks.isdisjoint((entry / "environ").read_bytes().split(b"\0")):
                 os.kill(int(entry.name), signal.SIGKILL)
+                count += 1
+    return count

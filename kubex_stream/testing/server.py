@@ -155,8 +155,8 @@ class Server:
     async def _discover(self, exchange: Exchange, path: str) -> None:
         request = exchange.request
         aggregated = "as=APIGroupDiscoveryList" in request.header("Accept") and path in ("/api", "/apis")
-        address = "%s:%d" % self._listener.getsockname()[:2]
-        document = VERSION if path == "/version" else discovery(path, address, aggregated=aggregated)
+        host, port = self._listener.getsockname()[:2]
+        document = VERSION if path == "/version" else discovery(path, f"{host}:{port}", aggregated=aggregated)
         if document is None and path in ("/healthz", "/livez", "/readyz"):
             await exchange.respond(200, b"ok", "text/plain; charset=utf-8")
         elif document is None:

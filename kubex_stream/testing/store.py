@@ -22,6 +22,7 @@ from kubex_stream.testing.processes import MARKER, Process, StartFailure, kill_m
 __all__ = ("ContainerState", "Event", "PodState", "PodStore")
 
 _LOG_LENGTH: Final = 1000
+_KILL_ROUNDS: Final = 100
 _INHERITED: Final = ("LANG", "LC_ALL", "TMPDIR")
 
 
@@ -189,7 +190,10 @@ class PodStore:
         processes = tuple(pod.processes)
         for process in processes:
             process.kill_group()
-        kill_marked({pod.uid})
+        for _ in range(_KILL_ROUNDS):  # they may be forking
+            if not kill_marked({pod.uid}):
+                break
+            await asyncio.sleep(0.01)
         await asyncio.gather(*(process.wait() for process in processes))
         for state in pod.containers.values():
             if state.main is not None:

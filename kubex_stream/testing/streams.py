@@ -10,7 +10,6 @@ Rules of this file, in the order of the real server:
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -174,7 +173,12 @@ async def serve_stream(
 
 
 async def _serve_session(
-    server: Server, pod: PodState, container: ContainerState, channels: ChannelServer, streams: Streams, info: SessionInfo
+    server: Server,
+    pod: PodState,
+    container: ContainerState,
+    channels: ChannelServer,
+    streams: Streams,
+    info: SessionInfo,
 ) -> None:
     if info.kind == "attach":
         if container.main is None:
@@ -201,7 +205,8 @@ async def _serve_session(
     try:
         await ExecSession(channels, process, streams, server.watcher).run()
     finally:
-        pod.processes.discard(process)
+        if process.exit_code is not None:  # otherwise the cluster is ending, and will end the process too
+            pod.processes.discard(process)
         server.changed()
 
 

@@ -129,8 +129,7 @@ async def _events(
                     version = change.version
                     if chosen(change.object):
                         yield change.type, change.object
-            if store.version == version or not store.log or store.log[-1].version <= version:
-                await event.wait()
+            await event.wait()
     finally:
         store.unwatch(event)
 

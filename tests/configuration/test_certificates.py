@@ -17,7 +17,6 @@ from kubex_stream.configuration.certificates import (
     not_after,
 )
 
-
 if TYPE_CHECKING:
     from tests.configuration.conftest import Pki
 
@@ -40,14 +39,14 @@ def test_blocks_are_found_between_comments_in_any_encoding(pki: Pki) -> None:
 
 @given(st.binary(max_size=300))
 def test_what_is_no_certificate_is_a_value_error(der: bytes) -> None:
-    with pytest.raises(ValueError, match="certificate|time data|codec"):
+    with pytest.raises(ValueError, match=r"certificate|time data|codec"):
         not_after(DER_cert_to_PEM_cert(der))
 
 
 def test_a_certificate_cut_at_any_byte_before_its_validity_is_a_value_error(pki: Pki) -> None:
     der = PEM_cert_to_DER_cert(pki.client()[0].decode())
     for size in range(len(der)):
-        with pytest.raises(ValueError, match="certificate|time data|codec"):
+        with pytest.raises(ValueError, match=r"certificate|time data|codec"):
             not_after(DER_cert_to_PEM_cert(der[:size]))
 
 

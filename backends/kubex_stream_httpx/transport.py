@@ -1,0 +1,158 @@
+"""Pools of connections, behind httpx's transport interface.
+
+A transport is made for one :class:`Route`; a request that needs another TLS context, server name or proxy needs another transport, so
+that no connection is ever used under an identity that it was not made with.  The request's target goes out as it is, byte for byte.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import cast
+
+import anyio
+import httpcore
+import httpx
+
+from kubex_stream.client import PreparedRequest
+from kubex_stream_httpx.dialer import Dialer, Proxy
+
+__all__ = ("Pair", "Pools", "Route", "Transport")
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """What connections have to have in common to be exchangeable."""
+
+    scheme: str
+    ssl_context: ssl.SSLContext | None
+    server_hostname: str | None
+    proxy: Proxy | None
+
+    @classmethod
+    def of(cls, request: PreparedRequest) -> Route:
+        """The route of a request."""
+        proxy = None if request.proxy is None else Proxy.parse(request.proxy)
+        return cls(httpx.URL(request.url).scheme, request.ssl_context, request.server_hostname, proxy)
+
+
+class Transport(httpx.AsyncBaseTransport):
+    """A pool for one route.  It raises httpcore's exceptions as they are.
+
+    :param limits: of the pool
+    """
+
+    def __init__(self, route: Route, limits: httpx.Limits) -> None:
+        self._route = route
+        # A proxy gets plain http:// requests themselves, and is asked for tunnels otherwise.
+        tunnel = route.scheme == "https"
+        self._forward = None if tunnel else route.proxy
+        self._pool = httpcore.AsyncConnectionPool(
+            ssl_context=route.ssl_context,
+            max_connections=limits.max_connections,
+            max_keepalive_connections=limits.max_keepalive_connections,
+            keepalive_expiry=limits.keepalive_expiry,
+            http1=True,
+            http2=False,
+            network_backend=Dialer(route.proxy, tunnel=tunnel, proxy_context=route.ssl_context),
+        )
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Send it; returns with the head of the response."""
+        extensions = {**request.extensions, "sni_hostname": self._route.server_hostname}
+        target = extensions.pop("target", request.url.raw_path)
+        headers = request.headers.raw
+        if self._forward is not None:
+            target = b"http://" + request.headers["host"].encode("ascii") + target
+            headers = [*headers, *self._forward.headers]
+        response = await self._pool.handle_async_request(
+            httpcore.Request(
+                method=request.method,
+                url=httpcore.URL(
+                    scheme=request.url.raw_scheme, host=request.url.raw_host, port=request.url.port, target=target
+                ),
+                headers=headers,
+                content=request.stream,
+                extensions=extensions,
+            )
+        )
+        return httpx.Response(
+            status_code=response.status,
+            headers=response.headers,
+            stream=_Body(cast("_CoreStream", response.stream)),
+            extensions=response.extensions,
+            request=request,
+        )
+
+    async def aclose(self) -> None:
+        """Close every connection."""
+        await self._pool.aclose()
+
+
+class _CoreStream(AsyncIterator[bytes]):
+    async def aclose(self) -> None: ...
+
+
+class _Body(httpx.AsyncByteStream):
+    def __init__(self, stream: _CoreStream) -> None:
+        self._stream = stream
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self._stream.__aiter__()
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+
+class Pair:
+    """The two pools of a route: one with limits for plain requests, one without for whatever stays open."""
+
+    def __init__(self, route: Route, limits: httpx.Limits) -> None:
+        self.route = route
+        self.plain = Transport(route, limits)
+        self.streaming = Transport(route, httpx.Limits(max_connections=None, max_keepalive_connections=0))
+        self.users = 0
+
+    async def aclose(self) -> None:
+        """Close every connection of both."""
+        with anyio.CancelScope(shield=True):
+            await self.plain.aclose()
+            await self.streaming.aclose()
+
+
+class Pools:
+    """The pools of a client: those of the last route, and older ones for as long as something uses them."""
+
+    def __init__(self, limits: httpx.Limits) -> None:
+        self._limits = limits
+        self._pairs: list[Pair] = []
+
+    async def acquire(self, route: Route) -> Pair:
+        """The pair for a route; to be given back by :meth:`release`."""
+        pair = next((pair for pair in self._pairs if pair.route == route), None)
+        if pair is None:
+            pair = Pair(route, self._limits)
+        else:
+            self._pairs.remove(pair)
+        self._pairs.append(pair)
+        pair.users += 1
+        await self._close_unused()
+        return pair
+
+    async def release(self, pair: Pair) -> None:
+        """Say that a request of the pair, its body included, is over."""
+        pair.users -= 1
+        await self._close_unused()
+
+    async def _close_unused(self) -> None:
+        unused = [pair for pair in self._pairs[:-1] if not pair.users]
+        self._pairs = [pair for pair in self._pairs if pair not in unused]
+        for pair in unused:
+            await pair.aclose()
+
+    async def aclose(self) -> None:
+        """Close every connection; what is still open is lost."""
+        pairs, self._pairs = self._pairs, []
+        for pair in pairs:
+            await pair.aclose()

@@ -1,0 +1,201 @@
+"""The command line: what there is to say, and what follows from it.
+
+The parser only parses; what a verb does is run after it, so that a remote exit code is never mistaken for one of the parser's, and none of
+its handlers stands between an error and the user.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from kubex_stream import __version__
+from kubex_stream.cli.backends import list_backends
+from kubex_stream.cli.cluster import serve_cluster
+from kubex_stream.cli.exec import exec_command
+from kubex_stream.cli.failures import say
+from kubex_stream.cli.running import FAILED, guarded, run_async
+from kubex_stream.cli.settings import ExecRequest, Settings, UsageError
+
+__all__ = ("run",)
+
+_Embedded = Annotated[
+    bool,
+    typer.Option(
+        "--embedded", help="Use an embedded cluster with a ready pod `demo`; its commands run on this machine."
+    ),
+]
+_Kubeconfig = Annotated[
+    Path | None,
+    typer.Option("--kubeconfig", metavar="FILE", help="Use this file instead of $KUBECONFIG or ~/.kube/config."),
+]
+_Context = Annotated[str | None, typer.Option("--context", metavar="NAME", help="Use this context of the kubeconfig.")]
+_Namespace = Annotated[
+    str | None, typer.Option("--namespace", "-n", metavar="NS", help="Use this namespace instead of the context's.")
+]
+_Backend = Annotated[
+    str | None, typer.Option("--backend", metavar="NAME", help="Use this backend; `backends` lists them.")
+]
+_Verbose = Annotated[
+    int, typer.Option("--verbose", "-v", count=True, help="Tell on stderr what happens; twice tells more.")
+]
+
+
+class _CommandLine:
+    """One command line while it is parsed.
+
+    :ivar words: what came after ``--``, which no parser may touch; None where there was no ``--``
+    :ivar action: what to do; None where the parser has answered already
+    """
+
+    def __init__(self, arguments: Sequence[str]) -> None:
+        before = list(arguments)
+        self.words: tuple[str, ...] | None = None
+        if "--" in before:
+            place = before.index("--")
+            self.words = tuple(before[place + 1 :])
+            del before[place:]
+        self.arguments = before
+        self.settings = Settings()
+        self.action: Callable[[], int] | None = None
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Do what ``arguments`` say.
+
+    :returns: the exit code
+    """
+    line = _CommandLine(arguments)
+    try:
+        _application(line)(args=line.arguments or ["--help"], prog_name="kubex-stream")
+    except SystemExit as end:
+        if line.action is None:
+            return FAILED if end.code else 0  # as kubectl's, where the parser's is 2
+    except UsageError as error:
+        say(f"error: {error}")
+        return FAILED
+    return guarded(line.action, line.settings.verbosity) if line.action is not None else 0
+
+
+def _application(line: _CommandLine) -> typer.Typer:
+    app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+    _add_global_options(app, line)
+    _add_exec(app, line)
+    _add_cluster(app, line)
+    _add_backends(app, line)
+    return app
+
+
+def _add_global_options(app: typer.Typer, line: _CommandLine) -> None:
+    def show_version(wanted: bool) -> None:
+        if wanted:
+            typer.echo(f"kubex-stream {__version__}")
+            raise typer.Exit
+
+    @app.callback()
+    def options(
+        embedded: _Embedded = False,
+        kubeconfig: _Kubeconfig = None,
+        context: _Context = None,
+        namespace: _Namespace = None,
+        backend: _Backend = None,
+        verbose: _Verbose = 0,
+        version: Annotated[
+            bool, typer.Option("--version", callback=show_version, is_eager=True, help="Tell the version and end.")
+        ] = False,
+    ) -> None:
+        """Kubernetes exec over the WebSocket library of your choice.
+
+        The options below may stand before or after the verb.
+        """
+        del version
+        line.settings = Settings(
+            embedded=embedded,
+            kubeconfig=kubeconfig,
+            context=context,
+            namespace=namespace,
+            backend=backend,
+            verbosity=verbose,
+        )
+
+
+def _add_exec(app: typer.Typer, line: _CommandLine) -> None:
+    @app.command("exec", short_help="Run a command in a container.")
+    def exec_verb(
+        names: Annotated[
+            list[str] | None, typer.Argument(metavar="POD -- COMMAND [ARGUMENT]...", show_default=False)
+        ] = None,
+        container: Annotated[
+            str | None,
+            typer.Option(
+                "--container", "-c", metavar="NAME", help="Use this container instead of the pod's default one."
+            ),
+        ] = None,
+        stdin: Annotated[
+            bool, typer.Option("--stdin", "-i", help="Pass local stdin, and its end, to the command.")
+        ] = False,
+        embedded: _Embedded = False,
+        kubeconfig: _Kubeconfig = None,
+        context: _Context = None,
+        namespace: _Namespace = None,
+        backend: _Backend = None,
+        verbose: _Verbose = 0,
+    ) -> None:
+        """Run a command in a container of a pod, with its output, its errors and its exit code."""
+        request = _exec_request(names or [], line.words, container, stdin)
+        settings = Settings(
+            embedded=embedded,
+            kubeconfig=kubeconfig,
+            context=context,
+            namespace=namespace,
+            backend=backend,
+            verbosity=verbose,
+        ).over(line.settings)
+        if settings.embedded and (settings.kubeconfig is not None or settings.context is not None):
+            raise UsageError("--embedded brings its own cluster; leave out --kubeconfig and --context")
+        line.settings = settings
+        line.action = lambda: run_async(lambda: exec_command(settings, request), settings.backend)
+
+
+def _exec_request(
+    names: Sequence[str], words: tuple[str, ...] | None, container: str | None, stdin: bool
+) -> ExecRequest:
+    if not names:
+        raise UsageError("a pod must be specified: kubex-stream exec POD -- COMMAND [ARGUMENT]...")
+    if len(names) > 1:
+        raise UsageError("exec POD COMMAND is not supported; write exec POD -- COMMAND")
+    if not words:
+        raise UsageError("you must specify at least one command for the container")
+    kind, slash, name = names[0].rpartition("/")
+    if slash and kind not in ("pod", "pods", "po"):
+        raise UsageError(f"only pods can be named, as NAME or pod/NAME, not {names[0]!r}")
+    return ExecRequest(name, words, container, stdin)
+
+
+def _refuse_words(line: _CommandLine, verb: str) -> None:
+    if line.words:
+        raise UsageError(f"{verb} takes no command")
+
+
+def _add_cluster(app: typer.Typer, line: _CommandLine) -> None:
+    @app.command("cluster")
+    def cluster_verb(verbose: _Verbose = 0) -> None:
+        """Run an embedded cluster until Ctrl-C; the first line on stdout is its kubeconfig's path.
+
+        It needs no Kubernetes: its pod `demo` runs commands on this machine, as you, without isolation.
+        """
+        _refuse_words(line, "cluster")
+        line.settings = Settings(verbosity=verbose).over(line.settings)
+        line.action = serve_cluster
+
+
+def _add_backends(app: typer.Typer, line: _CommandLine) -> None:
+    @app.command("backends")
+    def backends_verb(verbose: _Verbose = 0) -> None:
+        """List the backends: which can be used here, and what to install for the others."""
+        _refuse_words(line, "backends")
+        line.settings = Settings(verbosity=verbose).over(line.settings)
+        line.action = list_backends

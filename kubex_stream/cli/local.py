@@ -1,0 +1,143 @@
+"""The command's own stdin, stdout and stderr, without ever blocking the event loop.
+
+Rules of this file:
+- A blocked loop sends no pings and reads no output that a server is about to drop, so nothing here reads or writes a file descriptor on it
+  that could make it wait.
+- A descriptor that is shared with other programs is never made non-blocking: that would be theirs too.
+- Threads are daemons that hold one descriptor and one end of a socket pair; closing the other end is all it takes to be rid of one,
+  and one that is stuck in a terminal or a full pipe ends with the process.
+- A thread notes its failure before it closes its end, so whoever sees the end knows why.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import sys
+import threading
+from collections.abc import AsyncGenerator, Callable
+from typing import Final
+
+import anyio
+
+__all__ = ("LocalOutput", "fill_descriptors", "local_input")
+
+STDIN: Final = 0
+_PIECE: Final = 65536
+
+
+def fill_descriptors() -> None:
+    """Open the null device in place of those of the descriptors 0, 1 and 2 that were closed when this process was started.
+
+    Otherwise the next socket would get such a number, and with it what is meant for stdout.
+    """
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+
+
+class _Pump:
+    """A thread, and this side's end of the socket pair that it works on."""
+
+    def __init__(self, work: Callable[[socket.socket], None], name: str) -> None:
+        self.near, far = socket.socketpair()
+        self.near.setblocking(False)
+        self.failure: OSError | None = None
+        threading.Thread(target=self._run, args=(work, far), name=f"kubex-stream {name}", daemon=True).start()
+
+    def _run(self, work: Callable[[socket.socket], None], far: socket.socket) -> None:
+        with far:
+            try:
+                work(far)
+            except OSError as error:
+                self.failure = error
+
+
+class LocalOutput:
+    """stdout or stderr of this process, as something with an async ``send``.
+
+    :param descriptor: 1 or 2
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._pump = _Pump(self._work, f"output {descriptor}")
+
+    def _work(self, far: socket.socket) -> None:
+        while data := far.recv(_PIECE):
+            view = memoryview(data)
+            while view:
+                view = view[os.write(self._descriptor, view) :]
+
+    async def send(self, item: bytes, /) -> None:
+        """Write bytes; returns when they are on their way, in order.
+
+        :raises OSError: something could not be written; :class:`BrokenPipeError` when nobody reads any more
+        """
+        view = memoryview(item)
+        while view:
+            try:
+                view = view[self._pump.near.send(view) :]
+            except BlockingIOError:
+                await anyio.wait_writable(self._pump.near)
+            except OSError as error:
+                raise self._pump.failure or error from None
+
+    async def finish(self) -> None:
+        """Wait until everything is written.  Raises as :meth:`send`."""
+        with contextlib.suppress(OSError):  # the thread has ended, and its failure says why
+            self._pump.near.shutdown(socket.SHUT_WR)
+        await anyio.wait_readable(self._pump.near)
+        if self._pump.failure is not None:
+            raise self._pump.failure
+
+    def close(self) -> None:
+        """Let go of it, written or not."""
+        self._pump.near.close()
+
+
+async def local_input() -> AsyncGenerator[bytes, None]:
+    """stdin of this process until its end, in pieces as they come.
+
+    :raises OSError: it cannot be read
+    """
+    while await _can_wait_for(STDIN):
+        data = os.read(STDIN, _PIECE)
+        if not data:
+            return
+        yield data
+    pump = _Pump(_send_stdin, "input")
+    with pump.near:
+        while True:
+            try:
+                data = pump.near.recv(_PIECE)
+            except BlockingIOError:
+                await anyio.wait_readable(pump.near)
+                continue
+            if not data:
+                break
+            yield data
+    if pump.failure is not None:
+        raise pump.failure
+
+
+async def _can_wait_for(descriptor: int) -> bool:
+    """Wait until there is something to read; False where the event loop cannot tell, as for files, for ``/dev/null`` and on Windows."""
+    if sys.platform == "win32":
+        return False
+    try:
+        await anyio.wait_readable(descriptor)
+    except OSError:
+        return False
+    return True
+
+
+def _send_stdin(far: socket.socket) -> None:
+    while data := os.read(STDIN, _PIECE):
+        try:
+            far.sendall(data)
+        except OSError:
+            return  # nobody wants it any more

@@ -1,0 +1,110 @@
+"""Around every verb: logging, signals, and what becomes of its errors."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+import warnings
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+import anyio
+
+from kubex_stream.cli.failures import message_of, say
+from kubex_stream.cli.local import fill_descriptors
+from kubex_stream.cli.settings import UsageError
+from kubex_stream.client.registry import load_backend
+from kubex_stream.errors import KubexClientException
+
+__all__ = ("FAILED", "guarded", "run_async")
+
+#: The exit code of everything that went wrong here, as opposed to in the remote process.
+FAILED: Final = 1
+#: What a shell reports of a program that wrote to a pipe that nobody reads.
+BROKEN_PIPE: Final = 141
+
+_logger = logging.getLogger("kubex_stream")
+
+
+def guarded(action: Callable[[], int], verbosity: int) -> int:
+    """Run a verb; its errors become a line on stderr.
+
+    :param verbosity: how often ``-v`` was given
+    :returns: the exit code
+    """
+    fill_descriptors()
+    _set_up_logging(verbosity)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("default", UserWarning)
+            warnings.showwarning = lambda message, *_: say(f"Warning: {message}")
+            return action()
+    except (KubexClientException, UsageError, ImportError, OSError, ValueError, TypeError) as error:
+        if isinstance(error, BrokenPipeError) and not isinstance(error, KubexClientException):
+            _forget_stdout()
+            return BROKEN_PIPE
+        _logger.debug("the error in full:", exc_info=error)
+        say(message_of(error))
+        return FAILED
+
+
+def _set_up_logging(verbosity: int) -> None:
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("kubex-stream: %(message)s"))
+    _logger.addHandler(handler)
+    _logger.setLevel((logging.WARNING, logging.INFO, logging.DEBUG)[min(verbosity, 2)])
+
+
+def _forget_stdout() -> None:
+    """Keep the interpreter from complaining at its end about what it could not write."""
+    if sys.stdout is not None:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def run_async(verb: Callable[[], Awaitable[int]], backend: str | None) -> int:
+    """Run a verb on an event loop that the backend runs on, until it ends or a signal ends it.
+
+    :param backend: its name; None for one that will be chosen
+    :returns: the verb's exit code; 128 + n after signal n
+    :raises BackendNotAvailable: there is no such backend
+    """
+    loops = frozenset({"asyncio"}) if backend is None else load_backend(backend).event_loops
+    outcome = _Outcome()
+    anyio.run(_supervise, verb, outcome, backend="asyncio" if "asyncio" in loops else min(loops))
+    if outcome.error is not None:
+        raise outcome.error
+    return outcome.code
+
+
+class _Outcome:
+    """How a verb ended."""
+
+    def __init__(self) -> None:
+        self.code = FAILED
+        self.error: Exception | None = None
+
+
+async def _supervise(verb: Callable[[], Awaitable[int]], outcome: _Outcome) -> None:
+    async with anyio.create_task_group() as tasks:
+        if sys.platform != "win32":  # there, Ctrl-C is a KeyboardInterrupt
+            tasks.start_soon(_watch_signals, outcome, tasks.cancel_scope)
+        try:
+            outcome.code = await verb()
+        except Exception as error:  # noqa: BLE001  # raised again outside of the task group, which would wrap it
+            outcome.error = error
+        tasks.cancel_scope.cancel()
+
+
+if sys.platform != "win32":
+
+    async def _watch_signals(outcome: _Outcome, scope: anyio.CancelScope) -> None:
+        wanted = [signal.SIGINT, signal.SIGTERM]
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup
+            wanted.append(signal.SIGHUP)
+        with anyio.open_signal_receiver(*wanted) as signals:
+            async for number in signals:
+                outcome.code = 128 + number
+                scope.cancel()
+                return

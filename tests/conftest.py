@@ -1,0 +1,195 @@
+"""Fixtures that every test can use.
+
+- ``anyio_backend``: an async test runs once on each event loop; a test that (also through other fixtures) uses ``backend`` runs once
+  on each backend and each event loop that this backend has.  A module that defines its own ``anyio_backend`` gets that one.
+- ``make_client``: a client of that backend, to be entered.
+- ``cluster``: an embedded cluster, shared by the whole run.
+- Everywhere: no proxy and no kubeconfig of the environment, and no socket, file or asyncio task may be left behind.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import gc
+import inspect
+import os
+import time
+from collections.abc import Awaitable, Callable, Generator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+import pytest
+
+from kubex_stream.client import BaseClient, ClientOptions, Observer, create_client
+from kubex_stream.configuration import ClientConfiguration
+
+if TYPE_CHECKING:
+    from kubex_stream.testing import EmbeddedCluster
+
+LOOPS: Final = {
+    "asyncio": ("asyncio", {"use_uvloop": False}),
+    "uvloop": ("asyncio", {"use_uvloop": True}),
+    "trio": ("trio", {}),
+}
+BACKENDS: Final = {"aiohttp": ("asyncio", "uvloop"), "httpx": ("asyncio", "uvloop", "trio")}
+
+_FROM_OUTSIDE: Final = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "KUBECONFIG", "KUBERNETES_SERVICE_HOST")
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """What a test runs on."""
+
+    loop: str
+    backend: str | None = None
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Give each test its runtimes; whether it uses a backend is known only here."""
+    if "runtime" not in metafunc.fixturenames:
+        return
+    if "backend" in metafunc.fixturenames:
+        runtimes = [Runtime(loop, backend) for backend, loops in BACKENDS.items() for loop in loops]
+    else:
+        runtimes = [Runtime(loop) for loop in LOOPS]
+    ids = [f"{runtime.backend}-{runtime.loop}" if runtime.backend else runtime.loop for runtime in runtimes]
+    metafunc.parametrize("runtime", runtimes, ids=ids, indirect=True)
+
+
+@pytest.fixture
+def runtime(request: pytest.FixtureRequest) -> Runtime:
+    """What this test runs on."""
+    value: Runtime = request.param
+    return value
+
+
+@pytest.fixture
+def anyio_backend(runtime: Runtime) -> tuple[str, dict[str, Any]]:
+    """The event loop of this test, for anyio's plugin."""
+    return LOOPS[runtime.loop]
+
+
+@pytest.fixture
+def backend(runtime: Runtime) -> str:
+    """The name of the backend of this test."""
+    assert runtime.backend is not None
+    return runtime.backend
+
+
+class MakeClient(Protocol):
+    """Make a client that is not open yet."""
+
+    def __call__(
+        self,
+        configuration: ClientConfiguration,
+        options: ClientOptions | None = None,
+        *,
+        session: object = None,
+        observer: Observer | None = None,
+    ) -> BaseClient: ...
+
+
+@pytest.fixture
+def make_client(backend: str) -> MakeClient:
+    """Clients of this test's backend: ``async with make_client(configuration) as client``."""
+
+    def make(
+        configuration: ClientConfiguration,
+        options: ClientOptions | None = None,
+        *,
+        session: object = None,
+        observer: Observer | None = None,
+    ) -> BaseClient:
+        return create_client(configuration, options=options, backend=backend, session=session, observer=observer)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def shared_cluster() -> Iterator[EmbeddedCluster]:
+    """The embedded cluster behind ``cluster``."""
+    from kubex_stream.testing import EmbeddedCluster
+
+    with EmbeddedCluster() as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def cluster(shared_cluster: EmbeddedCluster) -> EmbeddedCluster:
+    """A running embedded cluster.  It is shared: a test that changes its behaviour starts one of its own."""
+    return shared_cluster
+
+
+@pytest.fixture(autouse=True)
+def _sealed(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    if request.node.get_closest_marker("cluster") is None:
+        for name in _FROM_OUTSIDE:
+            monkeypatch.delenv(name, raising=False)
+            monkeypatch.delenv(name.lower(), raising=False)
+
+
+@pytest.fixture(autouse=True)
+def _nothing_left(_sealed: None) -> Iterator[None]:
+    """Fail a test that leaves a TCP socket or a file open."""
+    before = _open_things()
+    yield
+    # Those of a server in a thread may go a moment later than those of the test.
+    deadline = time.monotonic() + 5
+    while left := _open_things() - before:
+        if time.monotonic() > deadline:
+            pytest.fail(f"left open: {', '.join(sorted(left))}")
+        gc.collect()
+        time.sleep(0.01)
+
+
+def _open_things() -> set[str]:
+    """Names of this process's TCP sockets and files; nothing where there is no ``/proc``.  Pipes and terminals are left out: the
+    processes of an embedded cluster may outlive their session, as those of a real one do."""
+    descriptors = Path("/proc/self/fd")
+    if not descriptors.is_dir():
+        return set()
+    names = set()
+    for descriptor in descriptors.iterdir():
+        try:
+            names.add(os.readlink(descriptor))
+        except OSError:
+            continue
+    tcp = _tcp_inodes()
+    files = {name for name in names if name.startswith("/") and not name.startswith(("/dev/", "/proc/"))}
+    return files | {name for name in names if name.removeprefix("socket:[").removesuffix("]") in tcp}
+
+
+def _tcp_inodes() -> set[str]:
+    inodes = set()
+    for table in (Path("/proc/self/net/tcp"), Path("/proc/self/net/tcp6")):
+        if table.exists():
+            inodes |= {line.split()[9] for line in table.read_text().splitlines()[1:]}
+    return inodes
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, object]:
+    """Look for tasks that an async test leaves, inside of its event loop."""
+    if inspect.iscoroutinefunction(pyfuncitem.obj) and not hasattr(pyfuncitem.obj, "hypothesis"):
+        pyfuncitem.obj = _without_tasks(pyfuncitem.obj)
+    return (yield)
+
+
+def _without_tasks(test: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
+    @functools.wraps(test)
+    async def checked(*args: Any, **kwargs: Any) -> None:
+        try:
+            before = asyncio.all_tasks()
+        except RuntimeError:  # trio, which has nurseries for this
+            await test(*args, **kwargs)
+            return
+        await test(*args, **kwargs)
+        for _ in range(10):
+            # Tasks that are done but for telling it.
+            await asyncio.sleep(0)
+        left = {task for task in asyncio.all_tasks() - before if not task.done()}
+        assert not left, f"tasks left behind: {left}"
+
+    return checked
