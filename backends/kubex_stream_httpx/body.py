@@ -7,9 +7,9 @@ into the error that this makes.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import suppress
-from typing import Self
+from typing import Self, cast
 
 import anyio
 import httpx
@@ -38,7 +38,7 @@ class Body(AsyncIterator[bytes]):
         self._response = response
         self._request = request
         self._release = release
-        self._pieces = response.aiter_bytes()
+        self._pieces = cast("AsyncGenerator[bytes, None]", response.aiter_bytes())
         self._started = self._reading = self._ended = self._closed = False
         self._broken: str | None = None
 
@@ -58,13 +58,14 @@ class Body(AsyncIterator[bytes]):
         self._broken = f"the response of {origin_of(self._request.url)} was cut short before"
         try:
             with mapped(self._request):
-                piece = await anext(self._pieces, None)
+                piece = await anext(self._pieces)
+        except StopAsyncIteration:
+            self._ended = True
+            raise
         finally:
             self._reading = False
-        if piece is None:
-            self._ended = True
-            raise StopAsyncIteration
-        self._broken = None if not self._closed else self._broken
+        if not self._closed:
+            self._broken = None
         return piece
 
     async def read(self) -> bytes:
@@ -90,7 +91,9 @@ class Body(AsyncIterator[bytes]):
             network = self._response.extensions.get("network_stream")
             if (unfinished or self._reading) and network is not None:
                 await network.aclose()
-            if unfinished and not self._reading:
+            if unfinished and network is None:
+                await self._pieces.aclose()
+            elif unfinished and not self._reading:
                 async for _ in self._pieces:
                     pass
         with suppress(*LIBRARY_ERRORS):

@@ -101,8 +101,7 @@ class Dialer(httpcore.AsyncNetworkBackend):
             raise httpcore.ProxyError(str(error)) from error
         try:
             if proxy.scheme == "https":
-                context = self._proxy_context or await anyio.to_thread.run_sync(ssl.create_default_context)
-                stream = await stream.start_tls(context, proxy.host)
+                stream = await stream.start_tls(self._proxy_context or await _default_context(), proxy.host)
             if self._tunnel:
                 await _open_tunnel(stream, proxy, host, port)
         except BaseException as error:
@@ -115,6 +114,10 @@ class Dialer(httpcore.AsyncNetworkBackend):
     async def sleep(self, seconds: float) -> None:
         """As httpcore says."""
         await anyio.sleep(seconds)
+
+
+async def _default_context() -> ssl.SSLContext:
+    return await anyio.to_thread.run_sync(lambda: ssl.create_default_context())
 
 
 async def _open_tunnel(stream: Stream, proxy: Proxy, host: str, port: int) -> None:

@@ -5,6 +5,7 @@ Texts name the server or the proxy, never a path, a query (which for exec is the
 
 from __future__ import annotations
 
+import re
 import socket
 import ssl
 from collections.abc import Generator
@@ -18,7 +19,14 @@ import httpcore
 import httpx
 
 from kubex_stream.client import PreparedRequest
-from kubex_stream.errors import ConfigurationError, ConnectionFailed, ConnectionLost, KubexClientException, StreamTimeout
+from kubex_stream.errors import (
+    ConfigurationError,
+    ConnectionFailed,
+    ConnectionLost,
+    KubexClientException,
+    ProtocolViolation,
+    StreamTimeout,
+)
 
 __all__ = ("LIBRARY_ERRORS", "mapped", "origin_of")
 
@@ -38,6 +46,9 @@ LIBRARY_ERRORS: Final = (
     anyio.EndOfStream,
     OSError,
 )
+
+#: httpcore and h11 say so where a response ends early; their other complaints are about what it says.
+_DISCONNECTED: Final = re.compile("disconnected|closed connection")
 
 _PHASES: Final[tuple[tuple[tuple[type[Exception], ...], str, str], ...]] = (
     ((httpx.ConnectTimeout, httpcore.ConnectTimeout), "connect", "no connection to {origin}"),
@@ -85,7 +96,10 @@ def _map(error: Exception, request: PreparedRequest) -> KubexClientException:
         return ConnectionLost(f"the response of {origin} cannot be decoded")
     if isinstance(error, httpx.InvalidURL | httpx.UnsupportedProtocol | httpcore.UnsupportedProtocol):
         return ConnectionFailed(f"{origin} cannot be reached: {error}")
-    return ConnectionLost(f"the connection to {origin} broke: {_reason(error)}")
+    reason = _reason(error)
+    if isinstance(error, httpx.RemoteProtocolError | httpcore.RemoteProtocolError) and not _DISCONNECTED.search(reason):
+        return ProtocolViolation(f"{origin} answered what is no HTTP: {reason[:200]}")
+    return ConnectionLost(f"the connection to {origin} broke: {reason}")
 
 
 def _limit(request: PreparedRequest, phase: str) -> str:

@@ -154,7 +154,9 @@ class FrameReader:
         if self._limit and first & 0xF < CLOSE:
             total = length + len(self._message or b"")
             if total > self._limit:
-                self._fail(f"a message of at least {total} bytes is above the limit of {self._limit}", MESSAGE_TOO_BIG)
+                self._fail(
+                    f"a message of {total} bytes or more, where {self._limit} bytes are allowed", MESSAGE_TOO_BIG
+                )
         self._position = start + size
         self._opcode = first & 0xF
         if self._opcode < CLOSE:

@@ -18,6 +18,7 @@ import httpx
 from kubex_stream.client import PreparedRequest, Response
 from kubex_stream.errors import KubexClientException, ProtocolViolation
 from kubex_stream_httpx.body import Body, header_pairs
+from kubex_stream_httpx.errors import origin_of
 
 __all__ = ("Handshake", "accept_value", "check_upgrade")
 
@@ -32,20 +33,27 @@ def accept_value(key: str) -> str:
     return base64.b64encode(hashlib.sha1(key.strip().encode() + _GUID, usedforsecurity=False).digest()).decode()
 
 
-def check_upgrade(key: str, headers: httpx.Headers) -> None:
+def check_upgrade(where: str, key: str, headers: httpx.Headers) -> None:
     """Check the headers of a 101.
 
+    :param where: whose it is, for the message
     :raises ProtocolViolation: it is none for a WebSocket, or not for this one
     """
+    wrong = _wrong(key, headers)
+    if wrong is not None:
+        raise ProtocolViolation(f"the 101 of {where} is no WebSocket handshake: {wrong}")
+
+
+def _wrong(key: str, headers: httpx.Headers) -> str | None:
     if headers.get("upgrade", "").strip().lower() != "websocket":
-        raise ProtocolViolation("the server switched protocols, but not to WebSocket: its Upgrade header is missing or another")
-    tokens = [token.strip().lower() for token in headers.get("connection", "").split(",")]
-    if "upgrade" not in tokens:
-        raise ProtocolViolation("the server's 101 has no `Connection: Upgrade` header")
+        return "it has no 'Upgrade: websocket' header"
+    if "upgrade" not in [token.strip().lower() for token in headers.get("connection", "").split(",")]:
+        return "it has no 'Connection: Upgrade' header"
     if headers.get("sec-websocket-accept", "").strip() != accept_value(key):
-        raise ProtocolViolation("the server's Sec-WebSocket-Accept header is missing, or does not belong to this handshake")
+        return "its Sec-WebSocket-Accept header is missing, or not the answer to the key that was sent"
     if headers.get("sec-websocket-extensions", "").strip():
-        raise ProtocolViolation("the server chose a WebSocket extension, though none was offered")
+        return "it names a WebSocket extension, though none was offered"
+    return None
 
 
 class Handshake:
@@ -86,7 +94,7 @@ class Handshake:
         body = Body(response, self._request, self._release)
         try:
             if response.status_code == 101:
-                check_upgrade(headers["sec-websocket-key"], response.headers)
+                check_upgrade(origin_of(self._request.url), headers["sec-websocket-key"], response.headers)
             else:
                 self.answer = Response(response.status_code, header_pairs(response), await _refusal(body))
             yield response

@@ -42,7 +42,7 @@ def limits(options: ClientOptions) -> httpx.Limits:
     )
 
 
-def timeouts(timeout: Timeout | None | Any) -> dict[str, float | None]:
+def timeouts(timeout: Timeout | Any | None) -> dict[str, float | None]:
     """The phases as httpx's request extension; ``...`` is httpx's default of 5 s for each."""
     if timeout is ...:
         return dict.fromkeys(("connect", "read", "write", "pool"), _PHASE)

@@ -7,7 +7,7 @@ that no connection is ever used under an identity that it was not made with.  Th
 from __future__ import annotations
 
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import cast
 
@@ -18,7 +18,7 @@ import httpx
 from kubex_stream.client import PreparedRequest
 from kubex_stream_httpx.dialer import Dialer, Proxy
 
-__all__ = ("Pair", "Pools", "Route", "Transport")
+__all__ = ("Lease", "Pair", "Pools", "Route", "Transport")
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +112,6 @@ class Pair:
         self.route = route
         self.plain = Transport(route, limits)
         self.streaming = Transport(route, httpx.Limits(max_connections=None, max_keepalive_connections=0))
-        self.users = 0
 
     async def aclose(self) -> None:
         """Close every connection of both."""
@@ -121,38 +120,61 @@ class Pair:
             await self.streaming.aclose()
 
 
+class Lease:
+    """One request's use of the pools, until its response or its WebSocket is over.
+
+    :ivar pair: the pools; None where the application's own client is used
+    :ivar abandon: ends what is still open when the client is closed
+    """
+
+    def __init__(self, pools: Pools, pair: Pair | None) -> None:
+        self._pools = pools
+        self.pair = pair
+        self.abandon: Callable[[], Awaitable[None]] | None = None
+
+    async def release(self) -> None:
+        """Say that it is over.  Calling it again does nothing."""
+        await self._pools.release(self)
+
+
 class Pools:
     """The pools of a client: those of the last route, and older ones for as long as something uses them."""
 
     def __init__(self, limits: httpx.Limits) -> None:
         self._limits = limits
         self._pairs: list[Pair] = []
+        self._leases: set[Lease] = set()
 
-    async def acquire(self, route: Route) -> Pair:
-        """The pair for a route; to be given back by :meth:`release`."""
-        pair = next((pair for pair in self._pairs if pair.route == route), None)
-        if pair is None:
-            pair = Pair(route, self._limits)
-        else:
-            self._pairs.remove(pair)
-        self._pairs.append(pair)
-        pair.users += 1
+    async def acquire(self, route: Route | None) -> Lease:
+        """The pools for a route; None for none, where something else sends."""
+        pair = None
+        if route is not None:
+            pair = next((pair for pair in self._pairs if pair.route == route), None) or Pair(route, self._limits)
+            self._pairs = [other for other in self._pairs if other is not pair] + [pair]
+        lease = Lease(self, pair)
+        self._leases.add(lease)
         await self._close_unused()
-        return pair
+        return lease
 
-    async def release(self, pair: Pair) -> None:
-        """Say that a request of the pair, its body included, is over."""
-        pair.users -= 1
+    async def release(self, lease: Lease) -> None:
+        """As :meth:`Lease.release`."""
+        self._leases.discard(lease)
         await self._close_unused()
 
     async def _close_unused(self) -> None:
-        unused = [pair for pair in self._pairs[:-1] if not pair.users]
-        self._pairs = [pair for pair in self._pairs if pair not in unused]
-        for pair in unused:
-            await pair.aclose()
+        if len(self._pairs) > 1:
+            used = {id(lease.pair) for lease in self._leases} | {id(self._pairs[-1])}
+            unused = [pair for pair in self._pairs if id(pair) not in used]
+            self._pairs = [pair for pair in self._pairs if id(pair) in used]
+            for pair in unused:
+                await pair.aclose()
 
     async def aclose(self) -> None:
         """Close every connection; what is still open is lost."""
-        pairs, self._pairs = self._pairs, []
-        for pair in pairs:
-            await pair.aclose()
+        with anyio.CancelScope(shield=True):
+            for lease in list(self._leases):
+                if lease.abandon is not None:
+                    await lease.abandon()
+            pairs, self._pairs = self._pairs, []
+            for pair in pairs:
+                await pair.aclose()

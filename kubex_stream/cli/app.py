@@ -22,6 +22,23 @@ from kubex_stream.cli.settings import ExecRequest, Settings, UsageError
 
 __all__ = ("run",)
 
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"kubex-stream {__version__}")
+        raise typer.Exit
+
+
+# The parser's library looks annotations up among the module's names.
+_Version = Annotated[
+    bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Tell the version and end.")
+]
+_Pod = Annotated[str, typer.Argument(metavar="POD -- COMMAND [ARGUMENT]...", hidden=True)]
+_Container = Annotated[
+    str | None,
+    typer.Option("--container", "-c", metavar="NAME", help="Use this container instead of the pod's default one."),
+]
+_Stdin = Annotated[bool, typer.Option("--stdin", "-i", help="Pass local stdin, and its end, to the command.")]
 _Embedded = Annotated[
     bool,
     typer.Option(
@@ -40,7 +57,10 @@ _Backend = Annotated[
     str | None, typer.Option("--backend", metavar="NAME", help="Use this backend; `backends` lists them.")
 ]
 _Verbose = Annotated[
-    int, typer.Option("--verbose", "-v", count=True, help="Tell on stderr what happens; twice tells more.")
+    int,
+    typer.Option(
+        "--verbose", "-v", count=True, show_default=False, help="Tell on stderr what happens; twice tells more."
+    ),
 ]
 
 
@@ -90,11 +110,6 @@ def _application(line: _CommandLine) -> typer.Typer:
 
 
 def _add_global_options(app: typer.Typer, line: _CommandLine) -> None:
-    def show_version(wanted: bool) -> None:
-        if wanted:
-            typer.echo(f"kubex-stream {__version__}")
-            raise typer.Exit
-
     @app.callback()
     def options(
         embedded: _Embedded = False,
@@ -103,9 +118,7 @@ def _add_global_options(app: typer.Typer, line: _CommandLine) -> None:
         namespace: _Namespace = None,
         backend: _Backend = None,
         verbose: _Verbose = 0,
-        version: Annotated[
-            bool, typer.Option("--version", callback=show_version, is_eager=True, help="Tell the version and end.")
-        ] = False,
+        version: _Version = False,
     ) -> None:
         """Kubernetes exec over the WebSocket library of your choice.
 
@@ -123,20 +136,12 @@ def _add_global_options(app: typer.Typer, line: _CommandLine) -> None:
 
 
 def _add_exec(app: typer.Typer, line: _CommandLine) -> None:
-    @app.command("exec", short_help="Run a command in a container.")
+    @app.command("exec", short_help="Run a command in a container.", context_settings={"allow_extra_args": True})
     def exec_verb(
-        names: Annotated[
-            list[str] | None, typer.Argument(metavar="POD -- COMMAND [ARGUMENT]...", show_default=False)
-        ] = None,
-        container: Annotated[
-            str | None,
-            typer.Option(
-                "--container", "-c", metavar="NAME", help="Use this container instead of the pod's default one."
-            ),
-        ] = None,
-        stdin: Annotated[
-            bool, typer.Option("--stdin", "-i", help="Pass local stdin, and its end, to the command.")
-        ] = False,
+        parsed: typer.Context,
+        pod: _Pod,
+        container: _Container = None,
+        stdin: _Stdin = False,
         embedded: _Embedded = False,
         kubeconfig: _Kubeconfig = None,
         context: _Context = None,
@@ -145,7 +150,7 @@ def _add_exec(app: typer.Typer, line: _CommandLine) -> None:
         verbose: _Verbose = 0,
     ) -> None:
         """Run a command in a container of a pod, with its output, its errors and its exit code."""
-        request = _exec_request(names or [], line.words, container, stdin)
+        request = _exec_request([pod, *parsed.args], line.words, container, stdin)
         settings = Settings(
             embedded=embedded,
             kubeconfig=kubeconfig,
@@ -163,8 +168,6 @@ def _add_exec(app: typer.Typer, line: _CommandLine) -> None:
 def _exec_request(
     names: Sequence[str], words: tuple[str, ...] | None, container: str | None, stdin: bool
 ) -> ExecRequest:
-    if not names:
-        raise UsageError("a pod must be specified: kubex-stream exec POD -- COMMAND [ARGUMENT]...")
     if len(names) > 1:
         raise UsageError("exec POD COMMAND is not supported; write exec POD -- COMMAND")
     if not words:
@@ -181,7 +184,7 @@ def _refuse_words(line: _CommandLine, verb: str) -> None:
 
 
 def _add_cluster(app: typer.Typer, line: _CommandLine) -> None:
-    @app.command("cluster")
+    @app.command("cluster", short_help="Run an embedded cluster until Ctrl-C.")
     def cluster_verb(verbose: _Verbose = 0) -> None:
         """Run an embedded cluster until Ctrl-C; the first line on stdout is its kubeconfig's path.
 
@@ -193,7 +196,7 @@ def _add_cluster(app: typer.Typer, line: _CommandLine) -> None:
 
 
 def _add_backends(app: typer.Typer, line: _CommandLine) -> None:
-    @app.command("backends")
+    @app.command("backends", short_help="List the backends.")
     def backends_verb(verbose: _Verbose = 0) -> None:
         """List the backends: which can be used here, and what to install for the others."""
         _refuse_words(line, "backends")

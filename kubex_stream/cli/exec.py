@@ -51,8 +51,8 @@ async def exec_command(settings: Settings, request: ExecRequest) -> int:
         client = create_client(
             configuration, options=ClientOptions(trust_env=True), backend=settings.backend, observer=_Log()
         )
-        _logger.info("%r", client)
         async with client:
+            _logger.info("%r", client)
             return await _exec(Pods(client, settings.namespace), request)
 
 

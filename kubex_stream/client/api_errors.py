@@ -46,7 +46,9 @@ def api_error(response: Response, *, method: str, path: str, subprotocols: Seque
 
 
 def _plain(content: bytes) -> str:
-    return " ".join(content[:2000].decode("utf-8", "replace").split())[:1000]
+    text = " ".join(content[:2000].decode("utf-8", "replace").split())[:1000]
+    # A terminal that shows the error must not take parts of it for commands.
+    return "".join(character if character.isprintable() else "\ufffd" for character in text)
 
 
 def _phrase(code: int) -> str:
@@ -68,17 +70,18 @@ def _hint(code: int, path: str, status: Status | None, refused_subprotocols: Seq
         )
     rule = f"a role needs the verbs `get` and, since Kubernetes 1.35, `create` on `pods/{subresource}`"
     if status.message.rstrip().endswith("forbidden:"):
-        return f"no reason given, which is how a missing `create` looks; {rule}"
+        return f" no reason given, which is how a missing `create` looks; {rule}"
     return f" ({rule})"
 
 
 def _retry_after(response: Response, status: Status | None) -> float | None:
     value = response.header("retry-after")
     if value is None:
-        return None if status is None else status.retry_after
-    if value.strip().isdigit():
+        asked = None if status is None else status.retry_after
+        return asked if asked is not None and asked >= 0 else None
+    if value.isascii() and value.strip().isdigit():
         return float(value)
     try:
         return max(0.0, (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds())
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
         return None

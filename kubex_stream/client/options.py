@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import ssl
 from collections.abc import Mapping
 from types import EllipsisType
@@ -11,6 +10,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 
+from kubex_stream.client.request import check_header_value, check_headers
 from kubex_stream.configuration.impersonation import Impersonation
 from kubex_stream.core.params import Timeout
 
@@ -18,8 +18,6 @@ __all__ = ("ClientOptions", "resolve_ws_max_message_size")
 
 #: The reference's default, 64 times what a Kubernetes server sends in a message.
 DEFAULT_WS_MAX_MESSAGE_SIZE: Final = 2**21
-
-_TOKEN: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 
 
 def _ellipsis() -> EllipsisType:
@@ -39,7 +37,14 @@ def _not_negative(value: float | EllipsisType | None) -> float | EllipsisType | 
 
 
 def _coerce_timeout(value: Any) -> Any:
-    return Timeout.coerce(value) if isinstance(value, int | float) else value
+    if isinstance(value, Mapping) and value.keys() <= set(Timeout.__slots__):
+        return Timeout(**value)  # as model_dump() gives it
+    return value if value is ... else Timeout.coerce(value)
+
+
+def _user_agent(value: str) -> str:
+    check_header_value("User-Agent", value)
+    return value
 
 
 def check_proxy_url(value: str) -> str:
@@ -47,8 +52,12 @@ def check_proxy_url(value: str) -> str:
 
     :raises ValueError: it is not; the text never shows the URL, which may hold a password
     """
-    parts = urlsplit(value)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    try:
+        parts = urlsplit(value)
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # brackets or a port that are none; its text may show the password
+        usable = False
+    if not usable or not value.isprintable() or " " in value:
         raise ValueError(
             "a proxy is an http:// or https:// URL with a host, as http://proxy.example.com:8080; SOCKS is not supported"
         )
@@ -87,7 +96,7 @@ class ClientOptions(BaseModel):
     )
 
     #: Turn each ``Warning`` header of a response into a :class:`UserWarning`.
-    log_api_warnings: bool = True
+    log_api_warnings: Annotated[bool, Field(strict=True)] = True
     #: A plain request as a whole, and a stream until it is open.  A number is a ``Timeout(total=…)`` in seconds.
     #: ``...``: the backend's own default (aiohttp: 300 s in all; httpx: 5 s a phase).
     timeout: _TimeoutOrDefault = Field(default_factory=_ellipsis)
@@ -127,7 +136,7 @@ class ClientOptions(BaseModel):
     #: Headers added to every request, those of WebSocket handshakes included.  They may hold secrets and are never shown.
     headers: Mapping[str, str] = Field(default_factory=dict, repr=False)
     #: The ``User-Agent``; ``None``: ``kubex-stream/VERSION``.
-    user_agent: str | None = None
+    user_agent: Annotated[str, Field(min_length=1), AfterValidator(_user_agent)] | None = None
     #: Act as somebody else; wins over the kubeconfig's ``as``.
     impersonate: Impersonation | None = None
     #: A TLS context to use as it is, instead of one made from the configuration.
@@ -145,9 +154,7 @@ class ClientOptions(BaseModel):
     @field_validator("headers")
     @classmethod
     def _check_headers(cls, value: Mapping[str, str]) -> Mapping[str, str]:
-        for name, content in value.items():
-            if not _TOKEN.fullmatch(name) or any(character in content for character in "\r\n\0"):
-                raise ValueError(f"{name!r} is not the name of a header, or its value has a line break")
+        check_headers(value)
         return value
 
     def proxy_for(self, scheme: str) -> str | None:

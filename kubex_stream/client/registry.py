@@ -69,7 +69,7 @@ def _load(entry: EntryPoint) -> type[BaseClient]:
 
     try:
         backend = entry.load()
-    except ImportError as error:
+    except (ImportError, AttributeError) as error:
         raise BackendNotAvailable(
             f"the backend {entry.name!r} cannot be used here ({error}): {_install_hint(entry.name)}"
         ) from error

@@ -3,15 +3,54 @@
 from __future__ import annotations
 
 import json
+import re
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 from urllib.parse import quote, urlencode
 
 from kubex_stream.core.params import Timeout
 
-__all__ = ("PreparedRequest", "Request", "Response", "StreamedResponse", "path_of")
+__all__ = ("PreparedRequest", "Request", "Response", "StreamedResponse", "check_header_value", "check_headers", "path_of")
+
+# RFC 9110, 5.6.2 and 5.5.
+_TOKEN: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+_CONTROL: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+#: Headers that say how a message is framed, which only the transport knows.
+_FRAMING: Final = re.compile(r"connection|upgrade|content-length|transfer-encoding|sec-websocket-.*")
+#: What a path may hold: no space, no control character, nothing that would begin a query or a fragment.
+_PATH: Final = re.compile(r"/(?:(?![?#\\])[!-~])*")
+
+
+def check_header_value(name: str, value: object) -> None:
+    """Raises for what cannot be the value of a header; the text never shows it.
+
+    :raises TypeError: it is no string
+    :raises ValueError: line breaks and other control characters, or white space at an end
+    """
+    if not isinstance(value, str):
+        raise TypeError(f"the header {name!r} must be a string, not {type(value).__name__}")
+    if _CONTROL.search(value) or value != value.strip():
+        raise ValueError(f"the header {name!r} holds a line break or another control character, or white space at an end")
+
+
+def check_headers(headers: Mapping[str, str]) -> None:
+    """Raises for headers that an application cannot add.
+
+    :raises TypeError: a name or a value is no string
+    :raises ValueError: no name of a header, one that belongs to the transport, one given twice, or as :func:`check_header_value`
+    """
+    seen = set()
+    for name, value in headers.items():
+        if not isinstance(name, str) or not _TOKEN.fullmatch(name):
+            raise ValueError(f"{name!r} is not the name of a header")
+        if _FRAMING.fullmatch(name.lower()):
+            raise ValueError(f"the header {name!r} is set by the transport and cannot be given")
+        if name.lower() in seen:
+            raise ValueError(f"the header {name!r} is given twice; case does not matter")
+        seen.add(name.lower())
+        check_header_value(name, value)
 
 
 def path_of(*segments: str) -> str:
@@ -31,7 +70,9 @@ class Request:
 
     :ivar path: the path behind the server's base URL, already quoted (see :func:`path_of`)
     :ivar query: pairs in order; a name may repeat.  Never shown: the command of an exec is in it.
+    :ivar headers: they replace those of the client, whatever their case
     :ivar timeout: ``...`` for the client's own
+    :raises ValueError: a path that is none, or headers that cannot be sent
     """
 
     path: str
@@ -40,6 +81,11 @@ class Request:
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     body: bytes = field(default=b"", repr=False)
     timeout: Any = ...
+
+    def __post_init__(self) -> None:
+        if not _PATH.fullmatch(self.path):
+            raise ValueError("a path begins with '/' and holds neither spaces, '?' nor '#'; quote names with path_of()")
+        check_headers(self.headers)
 
     @property
     def target(self) -> str:

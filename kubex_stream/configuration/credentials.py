@@ -108,7 +108,7 @@ def _source(configuration: ClientConfiguration, interval: float) -> Source:
     if configuration.username is not None:
         return StaticSource(basic(configuration.username, configuration.password or ""))
     if plugin is not None and not configuration.has_client_certificate:
-        return PluginSource(partial(_ask, plugin, configuration), user)
+        return PluginSource(partial(_ask, plugin, configuration), f"{user}: the credential plugin {plugin.command!r}")
     return StaticSource(None)
 
 

@@ -55,6 +55,10 @@ def bearer(token: str, where: str) -> str:
     """
     token = token.strip()
     if not _TOKEN.fullmatch(token):
+        if token.lower().startswith("bearer "):
+            raise ConfigurationError(
+                f"{where}: the token begins with 'Bearer ', which is added by itself; leave it out"
+            )
         what = "holds spaces, line breaks or characters outside ASCII" if token else "is empty"
         raise ConfigurationError(f"{where}: the token {what}; get a new one")
     return f"Bearer {token}"
@@ -149,9 +153,9 @@ class PluginSource:
     answer or a failure, and whoever reports an answer that has been replaced since gets the new one.
     """
 
-    def __init__(self, run: Callable[[], Awaitable[Answer]], user: str) -> None:
+    def __init__(self, run: Callable[[], Awaitable[Answer]], name: str) -> None:
         self._run = run
-        self._user = user
+        self._name = name
         self._lock = anyio.Lock()
         self._answer: Answer | None = None
         self._runs = 0
@@ -160,7 +164,7 @@ class PluginSource:
     async def authorization(self) -> str | None:
         answer = await self.answer()
         _given.set((self, answer))
-        return None if answer.token is None else bearer(answer.token, f"{self._user}: the credential plugin")
+        return None if answer.token is None else bearer(answer.token, self._name)
 
     async def answer(self) -> Answer:
         """The current answer; runs the plugin when there is none, or when it is about to end."""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Annotated, Any, TypeAlias
 
 from pydantic import Field, TypeAdapter, ValidationError
-from pydantic.dataclasses import dataclass
 
 __all__ = ("Timeout", "TimeoutTypes")
 
@@ -23,11 +23,11 @@ class Timeout:
     :ivar pool: waiting for a free connection of the pool
     """
 
-    total: _Seconds | None = None
-    connect: _Seconds | None = None
-    read: _Seconds | None = None
-    write: _Seconds | None = None
-    pool: _Seconds | None = None
+    total: float | None
+    connect: float | None
+    read: float | None
+    write: float | None
+    pool: float | None
 
     def __init__(
         self,

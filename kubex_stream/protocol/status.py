@@ -7,6 +7,7 @@ slightly off (a missing message, extra keys, wrong types) loses nothing that can
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -88,6 +89,9 @@ def _text(value: object) -> str:
 
 
 def _number(value: object) -> float | None:
+    # Python's JSON knows NaN and infinities, which are no code and no time.
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
     return value if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 

@@ -19,7 +19,7 @@ class LoopThread:
     """
 
     def __init__(self, name: str) -> None:
-        self._loop = asyncio.new_event_loop()
+        self._loop = asyncio.SelectorEventLoop()  # never a loop that a policy would choose
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 

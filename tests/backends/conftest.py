@@ -68,7 +68,9 @@ def client_for(make_client: Callable[..., BaseClient]) -> OpenClient:
     """An open client: ``async with client_for(url, pool_size=3) as client``."""
 
     @asynccontextmanager
-    async def opened(url: str = "http://127.0.0.1:1", *, session: object = None, **options: Any) -> AsyncGenerator[BaseClient, None]:
+    async def opened(
+        url: str = "http://127.0.0.1:1", *, session: object = None, **options: Any
+    ) -> AsyncGenerator[BaseClient, None]:
         async with make_client(ClientConfiguration(url=url), ClientOptions(**options), session=session) as client:
             yield client
 
@@ -83,9 +85,13 @@ def connect(client_for: OpenClient, prepare: Prepare) -> Connect:
     """An open WebSocket, which is aborted at the end: ``async with connect(server.url, close_timeout=0.1) as websocket``."""
 
     @asynccontextmanager
-    async def opened(url: str, ssl_context: ssl.SSLContext | None = None, **options: Any) -> AsyncGenerator[WebSocketConnection, None]:
+    async def opened(
+        url: str, ssl_context: ssl.SSLContext | None = None, **options: Any
+    ) -> AsyncGenerator[WebSocketConnection, None]:
         async with client_for(url, **options) as client:
-            websocket = await client.open_websocket(prepare(url + "/ws", ssl_context=ssl_context), ["v4.channel.k8s.io"])
+            websocket = await client.open_websocket(
+                prepare(url + "/ws", ssl_context=ssl_context), ["v4.channel.k8s.io"]
+            )
             assert not isinstance(websocket, Response), websocket
             try:
                 yield websocket

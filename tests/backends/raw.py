@@ -100,7 +100,9 @@ class Peer:
             lines += self.read(1)
         first, *rest = lines.decode("latin-1").split("\r\n")[:-2]
         method, target, _ = first.split(" ")
-        return Head(method, target, [(name, value.strip()) for name, _, value in (line.partition(":") for line in rest)])
+        return Head(
+            method, target, [(name, value.strip()) for name, _, value in (line.partition(":") for line in rest)]
+        )
 
     def has_request(self) -> bool:
         """Whether another request comes, and no end."""

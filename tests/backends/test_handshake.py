@@ -15,7 +15,9 @@ pytestmark = pytest.mark.anyio
 OFFER = ["v5.channel.k8s.io", "v4.channel.k8s.io"]
 
 
-async def answer_to(client_for: OpenClient, prepare: Prepare, *pieces: bytes, stay: bool = False) -> WebSocketConnection | Response:
+async def answer_to(
+    client_for: OpenClient, prepare: Prepare, *pieces: bytes, stay: bool = False
+) -> WebSocketConnection | Response:
     """What a handshake becomes that is answered by ``pieces``."""
 
     def handle(peer: Peer) -> None:
@@ -39,7 +41,12 @@ async def test_the_request_is_what_a_server_expects(client_for: OpenClient, prep
         heads.append(peer.accept("v5.channel.k8s.io"))
         peer.rest()
 
-    headers = [("Authorization", "Bearer t"), ("Impersonate-User", "u"), ("Impersonate-Group", "a"), ("Impersonate-Group", "b")]
+    headers = [
+        ("Authorization", "Bearer t"),
+        ("Impersonate-User", "u"),
+        ("Impersonate-Group", "a"),
+        ("Impersonate-Group", "b"),
+    ]
     target = "/k8s/clusters/c-1/api/v1/pods/p%2Fq/exec?command=a+b&command=%2B%C3%A9%25&x=~'()"
     with RawServer(handle) as server:
         async with client_for() as client:
@@ -85,7 +92,10 @@ STATUS = b'{"kind":"Status","status":"Failure","message":"pods \\"p\\" not found
         pytest.param([response("404 Not Found", STATUS, "Content-Type: application/json")], 404, STATUS, id="length"),
         pytest.param([response("400 Bad Request"), b"bad ", b"method"], 400, b"bad method", id="until-eof"),
         pytest.param(
-            [response("500 Oops", None, "Transfer-Encoding: chunked"), b"3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n"], 500, b"abcde", id="chunked"
+            [response("500 Oops", None, "Transfer-Encoding: chunked"), b"3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n"],
+            500,
+            b"abcde",
+            id="chunked",
         ),
         pytest.param([response("403 Forbidden")], 403, b"", id="bodyless"),
         pytest.param([response("403 Forbidden", None, "Connection: close")], 403, b"", id="bodyless-close"),
@@ -125,14 +135,17 @@ ACCEPT = "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
         (["Upgrade: websocket", ACCEPT], "'Connection: Upgrade'"),
     ],
 )
-async def test_a_101_that_is_no_handshake(client_for: OpenClient, prepare: Prepare, headers: list[str], text: str) -> None:
+async def test_a_101_that_is_no_handshake(
+    client_for: OpenClient, prepare: Prepare, headers: list[str], text: str
+) -> None:
     with pytest.raises(ProtocolViolation, match=text) as caught:
         await answer_to(client_for, prepare, response("101 Switching Protocols", None, *headers))
     assert "secret" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
-    ("upgrade", "connection"), [("WebSocket", "upgrade"), ("WEBSOCKET", "UPGRADE"), ("websocket", "keep-alive, Upgrade")]
+    ("upgrade", "connection"),
+    [("WebSocket", "upgrade"), ("WEBSOCKET", "UPGRADE"), ("websocket", "keep-alive, Upgrade")],
 )
 async def test_values_of_a_101_are_compared_as_rfc_6455_says(
     client_for: OpenClient, prepare: Prepare, upgrade: str, connection: str
@@ -178,7 +191,9 @@ async def test_a_handshake_without_an_answer_is_sent_once(client_for: OpenClient
     assert "secret" not in str(caught.value)
 
 
-@pytest.mark.parametrize("answer", [b"SSH-2.0-OpenSSH_9.6\r\n", b"HTTP/1.1 abc def\r\n\r\n", b"\x00\x01\x02\x03\r\n\r\n"])
+@pytest.mark.parametrize(
+    "answer", [b"SSH-2.0-OpenSSH_9.6\r\n", b"HTTP/1.1 abc def\r\n\r\n", b"\x00\x01\x02\x03\r\n\r\n"]
+)
 async def test_an_answer_that_is_no_http(client_for: OpenClient, prepare: Prepare, answer: bytes) -> None:
     with pytest.raises(KubexClientException) as caught:
         await answer_to(client_for, prepare, answer)

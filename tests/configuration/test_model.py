@@ -99,7 +99,14 @@ def test_contradictions_are_refused() -> None:
 
 @pytest.mark.parametrize(
     ("token", "message"),
-    [("", "is empty"), (" \n", "is empty"), ("a b", "spaces"), ("a\nb", "line breaks"), ("ä", "ASCII")],
+    [
+        ("", "is empty"),
+        (" \n", "is empty"),
+        ("a b", "spaces"),
+        ("Bearer a", "leave it out"),
+        ("a\nb", "line breaks"),
+        ("ä", "ASCII"),
+    ],
 )
 def test_a_token_that_no_header_can_hold_is_refused(token: str, message: str) -> None:
     with pytest.raises(ConfigurationError, match=message):

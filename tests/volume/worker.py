@@ -96,12 +96,37 @@ async def duplex(pods: Pods, size: int) -> Outcome:
     return {"digest": sha.hexdigest()}
 
 
+async def concurrent(pods: Pods, size: int) -> Outcome:
+    """``size`` commands at once on one client."""
+    answers: list[int] = []
+
+    async def one(number: int) -> None:
+        done = await pods.exec.run("demo", ["sh", "-c", f"echo {number}; exit {number % 100}"])
+        assert done.exit_code == number % 100
+        answers.append(int(done.stdout))
+
+    async with anyio.create_task_group() as tasks:
+        for number in range(size):
+            tasks.start_soon(one, number)
+    return {"answers": sorted(answers) == list(range(size))}
+
+
+async def cancelled(pods: Pods, size: int) -> Outcome:
+    """Input for a process that never reads; how long the cancellation takes."""
+    with anyio.move_on_after(1) as scope:
+        await pods.exec.run("demo", ["sleep", "60"], input=bytes(size))
+    assert scope.cancelled_caught
+    return {"seconds": anyio.current_time() - scope.deadline}
+
+
 SCENARIOS: dict[str, Callable[[Pods, int], Awaitable[Outcome]]] = {
     "capture": capture,
     "sleepy": sleepy,
     "sleepy_v5": sleepy_v5,
     "upload": upload,
     "duplex": duplex,
+    "concurrent": concurrent,
+    "cancelled": cancelled,
 }
 
 

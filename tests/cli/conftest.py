@@ -1,0 +1,105 @@
+"""The installed command, run as a user runs it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import sysconfig
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import IO, Final
+
+import pytest
+
+from kubex_stream.testing import Behaviour, EmbeddedCluster, EmbeddedContainer, EmbeddedPod
+
+#: The script that an installation puts beside the interpreter.
+COMMAND: Final = Path(sysconfig.get_path("scripts"), "kubex-stream.exe" if sys.platform == "win32" else "kubex-stream")
+
+PODS: Final = (
+    EmbeddedPod("demo"),
+    EmbeddedPod("two", containers=(EmbeddedContainer("first"), EmbeddedContainer("second"))),
+    EmbeddedPod(
+        "annotated",
+        containers=(EmbeddedContainer("first"), EmbeddedContainer("second")),
+        annotations={"kubectl.kubernetes.io/default-container": "second"},
+    ),
+    EmbeddedPod("done", phase="Succeeded"),
+    EmbeddedPod("elsewhere", namespace="other"),
+)
+
+Done = subprocess.CompletedProcess[bytes]
+Run = Callable[..., Done]
+Start = Callable[..., AbstractContextManager[subprocess.Popen[bytes]]]
+
+
+def environment(kubeconfig: Path | None, extra: Mapping[str, str] | None = None) -> dict[str, str]:
+    """This process's environment, with a kubeconfig or none at all."""
+    kept = {name: value for name, value in os.environ.items() if name not in ("KUBECONFIG", "KUBERNETES_SERVICE_HOST")}
+    return {**kept, "KUBECONFIG": str(kubeconfig) if kubeconfig else os.devnull, **(extra or {})}
+
+
+@pytest.fixture(scope="module")
+def pods() -> Iterator[EmbeddedCluster]:
+    """A cluster with several pods, behaving well."""
+    with EmbeddedCluster(PODS, quiet=True) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def misbehaving() -> Callable[[Behaviour], AbstractContextManager[EmbeddedCluster]]:
+    """Clusters of one's own."""
+    return lambda behaviour: EmbeddedCluster(PODS, quiet=True, behaviour=behaviour)
+
+
+@pytest.fixture
+def run(pods: EmbeddedCluster) -> Run:
+    """Run the command to its end: ``run("exec", …, input=b"…")``."""
+
+    def call(
+        *arguments: str,
+        input: bytes | None = None,
+        stdin: int | IO[bytes] = subprocess.DEVNULL,
+        cluster: EmbeddedCluster | None = pods,
+        env: Mapping[str, str] | None = None,
+    ) -> Done:
+        given: dict[str, object] = {"stdin": stdin} if input is None else {"input": input}
+        kubeconfig = cluster.kubeconfig if cluster is not None else None
+        return subprocess.run(  # type: ignore[call-overload,no-any-return]
+            [COMMAND, *arguments],
+            capture_output=True,
+            timeout=60,
+            check=False,
+            env=environment(kubeconfig, env),
+            **given,
+        )
+
+    return call
+
+
+@pytest.fixture
+def start(pods: EmbeddedCluster) -> Start:
+    """Start the command; leaving the block kills it if it still runs."""
+
+    @contextmanager
+    def call(
+        *arguments: str,
+        cluster: EmbeddedCluster | None = pods,
+        prefix: tuple[str, ...] = (),
+        stdin: int = subprocess.PIPE,
+    ) -> Iterator[subprocess.Popen[bytes]]:
+        with subprocess.Popen(
+            [*prefix, COMMAND, *arguments],
+            stdin=stdin,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=environment(cluster.kubeconfig if cluster is not None else None),
+        ) as process:
+            try:
+                yield process
+            finally:
+                process.kill()
+
+    return call

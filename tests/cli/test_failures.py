@@ -1,0 +1,152 @@
+"""What the command says when something is wrong: one line, kubectl's words, exit code 1, never a traceback."""
+
+from __future__ import annotations
+
+import socket
+import sys
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import pytest
+
+if sys.platform == "win32":
+    pytest.skip("the embedded cluster is POSIX only", allow_module_level=True)
+
+from kubex_stream.testing import Behaviour, EmbeddedCluster, HttpFailure
+from tests.cli.conftest import Done, Run
+
+Misbehaving = Callable[[Behaviour], AbstractContextManager[EmbeddedCluster]]
+
+
+def failed(done: Done) -> str:
+    """The one line that a failed command says."""
+    text = done.stderr.decode()
+    assert done.stdout == b""
+    assert done.returncode == 1
+    assert "Traceback" not in text
+    assert text.endswith("\n")
+    assert text.count("\n") == 1, text
+    return text[:-1]
+
+
+@pytest.mark.parametrize("backend", ["aiohttp", "httpx"])
+def test_no_such_pod(run: Run, backend: str) -> None:
+    done = run("exec", "--backend", backend, "nope", "--", "true")
+    assert failed(done) == 'Error from server (NotFound): pods "nope" not found'
+
+
+def test_no_such_container(run: Run) -> None:
+    done = run("exec", "-c", "third", "two", "--", "true")
+    assert failed(done) == "error: container third is not valid for pod two out of: first, second"
+
+
+def test_a_completed_pod(run: Run) -> None:
+    done = run("exec", "done", "--", "true")
+    assert failed(done) == "error: cannot exec into a container in a completed pod; current phase is Succeeded"
+
+
+def test_a_program_that_does_not_exist(run: Run) -> None:
+    said = failed(run("exec", "demo", "--", "/no/such/program"))
+    assert said.startswith("error: Internal error occurred: error executing command in container: ")
+    assert "no such file or directory" in said
+
+
+@pytest.mark.parametrize("name", ["UPPER", "a/b/../c", "..", "a b"])
+def test_what_cannot_be_a_pod(run: Run, name: str) -> None:
+    assert failed(run("exec", name, "--", "true")).startswith("error: ")
+
+
+def test_forbidden_names_the_verbs(run: Run, misbehaving: Misbehaving) -> None:
+    with misbehaving(Behaviour(rbac="reader")) as cluster:
+        said = failed(run("exec", "demo", "--", "true", cluster=cluster))
+    assert said.startswith('Error from server (Forbidden): pods "demo" is forbidden: ')
+    assert "`create` on `pods/exec`" in said
+
+
+def test_unauthorized(run: Run, misbehaving: Misbehaving) -> None:
+    with misbehaving(Behaviour()) as cluster:
+        cluster.behaviour = Behaviour(unauthorized_tokens=frozenset({cluster.token}))
+        said = failed(run("exec", "demo", "--", "true", cluster=cluster))
+    assert said == "error: You must be logged in to the server (Unauthorized)"
+
+
+def test_an_answer_that_is_no_status(run: Run, misbehaving: Misbehaving) -> None:
+    with misbehaving(Behaviour(failures=(HttpFailure(502, b"<html>bad gateway</html>"),))) as cluster:
+        said = failed(run("exec", "demo", "--", "true", cluster=cluster))
+    assert said.startswith("error: GET /api/v1/namespaces/default/pods/demo: 502 Bad Gateway")
+
+
+def test_a_connection_that_breaks(run: Run, misbehaving: Misbehaving) -> None:
+    with misbehaving(Behaviour(tcp_end_before_status=True)) as cluster:
+        done = run("exec", "demo", "--", "echo", "came", cluster=cluster)
+    assert (done.stdout, done.returncode) == (b"came\n", 1)
+    assert done.stderr.startswith(b"error: ")
+    assert b"Traceback" not in done.stderr
+
+
+def test_a_retry_is_told(run: Run, misbehaving: Misbehaving) -> None:
+    busy = HttpFailure(429, b"", headers={"Retry-After": "0"}, times=1)
+    with misbehaving(Behaviour(failures=(busy,))) as cluster:
+        done = run("exec", "demo", "--", "echo", "came", cluster=cluster)
+    assert (done.stdout, done.returncode) == (b"came\n", 0)
+    assert done.stderr.startswith(b"kubex-stream: ")
+    assert b"429" in done.stderr
+
+
+def test_nobody_listens(run: Run, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as gone:
+        port = gone.getsockname()[1]
+    kubeconfig = tmp_path / "config"
+    kubeconfig.write_text(
+        f"clusters: [{{name: x, cluster: {{server: 'https://127.0.0.1:{port}'}}}}]\n"
+        "contexts: [{name: x, context: {cluster: x, user: x}}]\nusers: [{name: x, user: {token: hidden-token}}]\ncurrent-context: x\n"
+    )
+    said = failed(run("--kubeconfig", str(kubeconfig), "exec", "demo", "--", "true"))
+    assert said.startswith("Unable to connect to the server: ")
+    assert "hidden-token" not in said
+
+
+def test_no_kubeconfig(run: Run, tmp_path: Path) -> None:
+    missing = tmp_path / "missing"
+    assert str(missing) in failed(run("--kubeconfig", str(missing), "exec", "demo", "--", "true"))
+
+
+def test_no_such_context(run: Run) -> None:
+    said = failed(run("--context", "nope", "exec", "demo", "--", "true"))
+    assert "'nope'" in said
+    assert "'embedded'" in said
+
+
+def test_no_such_backend(run: Run) -> None:
+    said = failed(run("exec", "--backend", "nope", "demo", "--", "true"))
+    assert said.startswith("error: there is no backend 'nope'; registered are: ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("exec", "demo"), "error: you must specify at least one command for the container"),
+        (("exec", "demo", "--"), "error: you must specify at least one command for the container"),
+        (("exec", "demo", "ls", "--", "ls"), "error: exec POD COMMAND is not supported; write exec POD -- COMMAND"),
+        (("exec", "deploy/web", "--", "ls"), "error: only pods can be named, as NAME or pod/NAME, not 'deploy/web'"),
+        (
+            ("--embedded", "exec", "--context", "x", "demo", "--", "ls"),
+            "error: --embedded brings its own cluster; leave out --kubeconfig and --context",
+        ),
+        (("backends", "--", "x"), "error: backends takes no command"),
+        (("cluster", "--", "x"), "error: cluster takes no command"),
+    ],
+)
+def test_command_lines_that_make_no_sense(run: Run, arguments: tuple[str, ...], said: str) -> None:
+    assert failed(run(*arguments)) == said
+
+
+@pytest.mark.parametrize(
+    "arguments", [("exec",), ("exec", "-t", "demo", "--", "ls"), ("nope",), ("--nope",), ("exec", "demo", "-c")]
+)
+def test_command_lines_that_the_parser_refuses(run: Run, arguments: tuple[str, ...]) -> None:
+    done = run(*arguments)
+    assert done.returncode == 1
+    assert b"Traceback" not in done.stderr
+    assert b"Usage: kubex-stream" in done.stderr
