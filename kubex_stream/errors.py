@@ -112,7 +112,13 @@ class StartError(ApiError):
 
     The same failure is told in two ways, an HTTP error before the 101 or a Status on channel 3 after it, depending on the version of
     the server and the subprotocol (KEP-4006); both are this.
+
+    :ivar stdout: what the process had written where it was being captured; not empty where the runtime gave up later than at the start
+    :ivar stderr: the same of stderr
     """
+
+    stdout: bytes | str | None = None
+    stderr: bytes | str | None = None
 
 
 class ConnectionFailed(KubexClientException, ConnectionError):
@@ -123,7 +129,12 @@ class StreamError(KubexClientException):
     """An open stream failed.
 
     :ivar statistics: what had been carried until then, None when the stream never opened
+    :ivar stdout: what the process had written, where ``run`` was capturing it; otherwise None
+    :ivar stderr: the same of stderr
     """
+
+    stdout: bytes | str | None = None
+    stderr: bytes | str | None = None
 
     def __init__(self, message: str, *, statistics: SessionStatistics | None = None) -> None:
         super().__init__(message if statistics is None else f"{message} ({statistics})")
@@ -184,11 +195,7 @@ class ProcessError(StreamError):
 
 
 class StreamTimeout(StreamError, TimeoutError):
-    """Something took longer than allowed.
-
-    :ivar stdout: what the process had written to stdout, where it was being captured
-    :ivar stderr: the same of stderr
-    """
+    """Something took longer than allowed."""
 
     def __init__(
         self,

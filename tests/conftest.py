@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 import pytest
 
 from kubex_stream.client import BaseClient, ClientOptions, Observer, create_client
+from kubex_stream.client.registry import running_event_loop
 from kubex_stream.configuration import ClientConfiguration
 
 if TYPE_CHECKING:
@@ -180,11 +181,11 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, o
 def _without_tasks(test: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
     @functools.wraps(test)
     async def checked(*args: Any, **kwargs: Any) -> None:
-        try:
-            before = asyncio.all_tasks()
-        except RuntimeError:  # trio, which has nurseries for this
+        if running_event_loop() != "asyncio":
+            # Trio has nurseries for this.
             await test(*args, **kwargs)
             return
+        before = asyncio.all_tasks()
         await test(*args, **kwargs)
         for _ in range(10):
             # Tasks that are done but for telling it.

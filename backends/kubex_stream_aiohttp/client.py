@@ -11,7 +11,9 @@ Rules of this file:
 
 from __future__ import annotations
 
+import asyncio
 import base64
+import warnings
 from collections.abc import Sequence
 from typing import Any, ClassVar
 from weakref import WeakSet
@@ -33,22 +35,16 @@ from kubex_stream.client import (
 from kubex_stream.configuration import ClientConfiguration
 from kubex_stream.core.params import Timeout
 from kubex_stream_aiohttp.errors import mapped_errors
-from kubex_stream_aiohttp.handshake import (
-    HandshakeRequest,
-    HandshakeResponse,
-    Refused,
-    SingleResponse,
-    UpgradedWebSocket,
-    lower_case,
-)
+from kubex_stream_aiohttp.handshake import HandshakeRequest, HandshakeResponse, Refused, UpgradedWebSocket
+from kubex_stream_aiohttp.responses import PromptResponse, SingleResponse, lower_case
 from kubex_stream_aiohttp.settings import (
+    ignored_options,
+    ignored_phases,
     pool_connector,
     read_buffer_size,
     request_timeout,
     stream_connector,
     stream_timeout,
-    warn_of_options,
-    warn_of_timeout,
 )
 from kubex_stream_aiohttp.stream import Pieces
 from kubex_stream_aiohttp.websocket import AioHttpWebSocketConnection
@@ -80,7 +76,8 @@ class AioHttpClient(BaseClient):
         super().__init__(configuration, options, observer=observer)
         if session is not None and not isinstance(session, aiohttp.ClientSession):
             raise TypeError(f"session must be an aiohttp.ClientSession, not {type(session).__name__}")
-        warn_of_options(self.options, own_session=session is not None)
+        for text in ignored_options(self.options, own_session=session is not None):
+            warnings.warn(text, UserWarning, stacklevel=2)
         self._own = session
         self._websockets: WeakSet[AioHttpWebSocketConnection] = WeakSet()
         self._streams: WeakSet[aiohttp.ClientResponse] = WeakSet()
@@ -95,6 +92,7 @@ class AioHttpClient(BaseClient):
         self._plain = self._session(
             pool,
             connector_owner=own is None,
+            response_class=PromptResponse,
             read_bufsize=read_buffer_size(self.options),
             skip_auto_headers=("Content-Type",),
         )
@@ -112,19 +110,16 @@ class AioHttpClient(BaseClient):
             await self._plain.close()
         finally:
             await self._streaming.close()
+        # Transports close their sockets in the next turn of the loop.
+        await asyncio.sleep(0)
 
     def _session(self, connector: aiohttp.BaseConnector, **settings: Any) -> aiohttp.ClientSession:
-        own = self._own
-        return aiohttp.ClientSession(
-            connector=connector,
-            cookie_jar=aiohttp.DummyCookieJar() if own is None else own.cookie_jar,
-            trace_configs=None if own is None else own.trace_configs,
-            trust_env=False,
-            **{
-                "timeout": aiohttp.ClientTimeout(total=300, sock_connect=30) if own is None else own.timeout,
-                **settings,
-            },
-        )
+        if self._own is None:
+            settings.setdefault("cookie_jar", aiohttp.DummyCookieJar())
+        else:
+            settings.setdefault("timeout", self._own.timeout)
+            settings |= {"cookie_jar": self._own.cookie_jar, "trace_configs": self._own.trace_configs}
+        return aiohttp.ClientSession(connector=connector, trust_env=False, **settings)
 
     async def send_request(self, request: PreparedRequest) -> Response:
         """One attempt at a plain request; any status is a response."""
@@ -137,7 +132,10 @@ class AioHttpClient(BaseClient):
                 timeout=timeout,
                 **self._common(request),
             ) as response:
-                return Response(response.status, lower_case(response), await response.read())
+                content = await response.read()
+        if isinstance(response, PromptResponse):
+            response.finish()
+        return Response(response.status, lower_case(response), content)
 
     async def open_stream(self, request: PreparedRequest) -> StreamedResponse:
         """One attempt at a request whose body is read as it comes."""
@@ -197,7 +195,8 @@ class AioHttpClient(BaseClient):
 
     def _known(self, timeout: Timeout | Any | None) -> Timeout | Any | None:
         if isinstance(timeout, Timeout) and timeout != self.options.timeout:
-            warn_of_timeout(timeout)
+            for text in ignored_phases(timeout):
+                warnings.warn(text, UserWarning, stacklevel=2)
         return timeout
 
     def _common(self, request: PreparedRequest) -> dict[str, Any]:

@@ -17,7 +17,7 @@ import aiohttp
 from kubex_stream.client import PreparedRequest
 from kubex_stream.errors import ConnectionFailed, ConnectionLost, KubexClientException, ProtocolViolation, StreamTimeout
 
-__all__ = ("Unanswered", "mapped_errors")
+__all__ = ("Unanswered", "lost", "mapped_errors")
 
 #: Their texts hold URLs.
 _TELLING: Final = (aiohttp.ClientResponseError, aiohttp.InvalidURL, aiohttp.ServerTimeoutError)
@@ -54,27 +54,39 @@ def mapped_errors(request: PreparedRequest) -> Generator[None, None, None]:
         raise mapped from (None if isinstance(error, _TELLING) else error)
 
 
+def lost(error: BaseException, request: PreparedRequest) -> ConnectionLost:
+    """The exception for a body that ended early."""
+    told = "" if isinstance(error, aiohttp.ClientPayloadError) else f": {_told(error)}"
+    return ConnectionLost(f"the connection to {_where(request)} broke before the whole response had come{told}")
+
+
 def _mapped(error: aiohttp.ClientError | OSError, request: PreparedRequest) -> KubexClientException:
-    server = _netloc(request.url)
+    where = _where(request)
     proxy = None if request.proxy is None else _netloc(request.proxy)
-    where = server if proxy is None else f"{server} through the proxy {proxy}"
     if isinstance(error, TimeoutError):
         phase = "connecting to" if isinstance(error, aiohttp.ConnectionTimeoutError) else "waiting for"
         return StreamTimeout(f"{phase} {where} took too long")
     if isinstance(error, aiohttp.ClientConnectorError | aiohttp.ClientConnectorCertificateError):
         return _no_connection(error, where, proxy)
     if isinstance(error, aiohttp.ClientHttpProxyError):
-        return ConnectionFailed(f"the proxy {proxy} refused a connection to {server}: {error.status} {error.message}")
+        return ConnectionFailed(
+            f"the proxy {proxy} refused a connection to {_netloc(request.url)}: {error.status} {error.message}"
+        )
     if isinstance(error, aiohttp.WSServerHandshakeError):
         wrong = _HANDSHAKES.get(error.message, error.message)
         return ProtocolViolation(f"the 101 of {where} is no WebSocket handshake: {wrong}")
     if isinstance(error, aiohttp.ClientResponseError):
         return ProtocolViolation(f"{where} answered what is no HTTP: {' '.join(error.message.split())[:200]}")
     if isinstance(error, aiohttp.ServerConnectionError | aiohttp.ClientPayloadError | Unanswered | OSError):
-        return _broken(error, where)
+        return _broken(error, request)
     # What is left is told before anything is sent: a closed connector, TLS inside of TLS on a loop that has none, a wrong URL.
     told = "" if isinstance(error, _TELLING) else f": {error}"
     return ConnectionFailed(f"cannot connect to {where}{told}")
+
+
+def _where(request: PreparedRequest) -> str:
+    server = _netloc(request.url)
+    return server if request.proxy is None else f"{server} through the proxy {_netloc(request.proxy)}"
 
 
 def _netloc(url: str) -> str:
@@ -100,13 +112,12 @@ def _no_connection(
     return ConnectionFailed(f"cannot connect to {where}: {_told(error.os_error)}")
 
 
-def _broken(error: BaseException, where: str) -> KubexClientException:
+def _broken(error: BaseException, request: PreparedRequest) -> KubexClientException:
     told = _told(error.__cause__ or error)
     if "SSL" in told and "ALERT" in told.upper():
         # TLS 1.3: the server judges a client certificate after the handshake.
-        return ConnectionFailed(f"TLS with {where} was ended by the other side: {told}{_HINT_REFUSED}")
-    told = "" if isinstance(error, aiohttp.ClientPayloadError) else f": {told}"
-    return ConnectionLost(f"the connection to {where} broke before the whole response had come{told}")
+        return ConnectionFailed(f"TLS with {_where(request)} was ended by the other side: {told}{_HINT_REFUSED}")
+    return lost(error, request)
 
 
 def _told(error: BaseException) -> str:

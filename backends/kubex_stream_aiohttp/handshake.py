@@ -16,9 +16,9 @@ from multidict import CIMultiDict, CIMultiDictProxy
 
 from kubex_stream.client import Response
 from kubex_stream.client.api_errors import MAX_ERROR_BODY
-from kubex_stream_aiohttp.errors import Unanswered
+from kubex_stream_aiohttp.responses import SingleResponse, lower_case
 
-__all__ = ("HandshakeRequest", "HandshakeResponse", "Refused", "SingleResponse", "UpgradedWebSocket", "lower_case")
+__all__ = ("HandshakeRequest", "HandshakeResponse", "Refused", "UpgradedWebSocket")
 
 #: Seconds that the body of a refusal may take; what has come until then counts.
 _PATIENCE: Final = 5.0
@@ -30,22 +30,6 @@ class Refused(Exception):
     def __init__(self, response: Response) -> None:
         super().__init__(response.status_code)
         self.response = response
-
-
-class SingleResponse(aiohttp.ClientResponse):
-    """A response to a request that aiohttp must not repeat."""
-
-    async def start(self, connection: Any) -> aiohttp.ClientResponse:
-        """Read the head.
-
-        :raises Unanswered: the connection ended before
-        """
-        try:
-            return await super().start(connection)
-        except TimeoutError:
-            raise
-        except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
-            raise Unanswered(str(error)) from error
 
 
 class HandshakeRequest(ClientRequest):
@@ -107,8 +91,3 @@ class UpgradedWebSocket(aiohttp.ClientWebSocketResponse):
     ) -> None:
         super().__init__(reader, writer, protocol, response, *args, **kwargs)
         self.response = response
-
-
-def lower_case(response: aiohttp.ClientResponse) -> list[tuple[str, str]]:
-    """The headers of a response as the seam wants them."""
-    return [(name.lower(), value) for name, value in response.headers.items()]

@@ -1,8 +1,7 @@
-"""From the project's settings to aiohttp's, and a warning for each one that aiohttp has no counterpart of."""
+"""From the project's settings to aiohttp's, and what to warn of since aiohttp has no counterpart."""
 
 from __future__ import annotations
 
-import warnings
 from types import EllipsisType
 from typing import Any, Final
 
@@ -12,13 +11,13 @@ from kubex_stream.client import ClientOptions
 from kubex_stream.core.params import Timeout
 
 __all__ = (
+    "ignored_options",
+    "ignored_phases",
     "pool_connector",
     "read_buffer_size",
     "request_timeout",
     "stream_connector",
     "stream_timeout",
-    "warn_of_options",
-    "warn_of_timeout",
 )
 
 DEFAULT_POOL_SIZE: Final = 100
@@ -27,31 +26,29 @@ DEFAULT_BUFFER_SIZE: Final = 2**21
 LIBRARY_BUFFER_SIZE: Final = 2**16
 
 
-def warn_of_options(options: ClientOptions, *, own_session: bool) -> None:
-    """A :class:`UserWarning` for each option that is given and will have no effect.
+def ignored_options(options: ClientOptions, *, own_session: bool) -> list[str]:
+    """What to warn of: each option that is given and will have no effect.
 
     :param own_session: the application brought its own session, whose connector has its own limits
     """
+    texts = []
     if options.keep_alive_timeout is None:
-        _warn("aiohttp always ends idle connections at some time: keep_alive_timeout=None is ignored, it is 15 s")
+        texts.append("keep_alive_timeout=None is ignored: with aiohttp idle connections always end, after 15 s")
     if isinstance(options.timeout, Timeout):
-        warn_of_timeout(options.timeout)
+        texts += ignored_phases(options.timeout)
     if own_session:
         defaults = ClientOptions()
-        for name in ("keep_alive", "keep_alive_timeout", "pool_size", "pool_size_per_host"):
-            if getattr(options, name) != getattr(defaults, name):
-                _warn(f"{name} is ignored: the connector of the session that was handed over decides")
+        texts += [
+            f"{name} is ignored: the connector of the session that was handed over decides"
+            for name in ("keep_alive", "keep_alive_timeout", "pool_size", "pool_size_per_host")
+            if getattr(options, name) != getattr(defaults, name)
+        ]
+    return texts
 
 
-def warn_of_timeout(timeout: Timeout) -> None:
-    """A :class:`UserWarning` for each phase that aiohttp cannot limit."""
-    if timeout.write is not None:
-        _warn("aiohttp has no limit for writing: the timeout's write= is ignored")
-
-
-def _warn(text: str) -> None:
-    # The frames between are warn_of_…, the constructor and whatever calls it.
-    warnings.warn(text, UserWarning, stacklevel=4)
+def ignored_phases(timeout: Timeout) -> list[str]:
+    """What to warn of: the phases that aiohttp cannot limit."""
+    return [] if timeout.write is None else ["write= is ignored: aiohttp has no limit for writing"]
 
 
 def pool_connector(options: ClientOptions) -> aiohttp.TCPConnector:

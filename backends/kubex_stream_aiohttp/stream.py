@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Self
 
 import aiohttp
 
 from kubex_stream.client import PreparedRequest
-from kubex_stream_aiohttp.errors import mapped_errors
+from kubex_stream_aiohttp.errors import lost
 
 __all__ = ("Pieces",)
 
@@ -26,32 +27,26 @@ class Pieces:
         return self
 
     async def __anext__(self) -> bytes:
-        content = self._response.content
-        with mapped_errors(self._request):
-            try:
-                piece = await content.readany()
-            except (aiohttp.ClientError, OSError) as error:
-                piece = self._rest(error)
-            except RuntimeError as error:
-                # aiohttp's word for reading what this side has closed.
-                raise aiohttp.ClientPayloadError(str(error)) from error
+        try:
+            piece = await self._response.content.readany()
+        except (aiohttp.ClientError, OSError, RuntimeError) as error:
+            piece = self._behind(error)
+            if not piece:
+                raise lost(error, self._request) from error
         if not piece:
             raise StopAsyncIteration
         return piece
 
-    def _rest(self, error: aiohttp.ClientError | OSError) -> bytes:
-        """What had come before ``error``, which aiohttp would tell first.
-
-        :raises BaseException: ``error``, when there is nothing more
-        """
+    def _behind(self, error: Exception) -> bytes:
+        """What had come before ``error``, which aiohttp tells first."""
         content = self._response.content
-        content.set_exception(None)  # type: ignore[arg-type]  # the only public way to what is buffered behind an error
+        content.set_exception(None)  # type: ignore[arg-type]  # the only public way to what is buffered
         piece = content.read_nowait()
         content.set_exception(error)
-        if not piece:
-            raise error
         return piece
 
     async def aclose(self) -> None:
         """End the response; its connection is not used again."""
         self._response.close()
+        # The transport closes its socket in the next turn of the loop.
+        await asyncio.sleep(0)

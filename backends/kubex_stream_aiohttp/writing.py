@@ -28,6 +28,8 @@ def write_now(sending: Coroutine[Any, Any, None]) -> asyncio.Future[Any] | None:
     sending.close()
     if not asyncio.isfuture(room):
         return None
+    # What yields a future marks it, and whoever takes it unmarks it (a task does so too), or nobody could wait for it again.
+    room._asyncio_future_blocking = False
     # Perhaps nobody will wait for it; its error is then told by the next call.
     room.add_done_callback(_retrieve)
     return room

@@ -2,7 +2,7 @@
 
 httpx's bodies are chains of async generators.  One that is left in the middle would be finished by the garbage collector, in a task
 that nobody started (asyncio) or with a warning (trio); so :meth:`Body.aclose` ends the network stream first and then runs the chain
-into the error that this makes.
+into the error that this makes.  Where a cancelled read has to lose nothing, the chain is driven from outside (see ``drive.py``).
 """
 
 from __future__ import annotations
@@ -12,11 +12,14 @@ from contextlib import suppress
 from typing import Self, cast
 
 import anyio
+import httpcore
 import httpx
 
 from kubex_stream.client import PreparedRequest
 from kubex_stream.errors import ConnectionLost
+from kubex_stream_httpx.drive import Drive
 from kubex_stream_httpx.errors import LIBRARY_ERRORS, mapped, origin_of
+from kubex_stream_httpx.network import STREAM, Stream
 
 __all__ = ("Body", "header_pairs")
 
@@ -30,15 +33,27 @@ class Body(AsyncIterator[bytes]):
     """What arrives of a body, decompressed; never an empty piece.
 
     :param release: called once, when the response is over
+    :param resumable: whether a cancelled read loses nothing, which a connection that is used again afterwards cannot promise, nor one
+        that is not ours
     """
 
     def __init__(
-        self, response: httpx.Response, request: PreparedRequest, release: Callable[[], Awaitable[None]]
+        self,
+        response: httpx.Response,
+        request: PreparedRequest,
+        release: Callable[[], Awaitable[None]],
+        *,
+        resumable: bool = False,
     ) -> None:
         self._response = response
         self._request = request
         self._release = release
+        self._network: httpcore.AsyncNetworkStream | None = response.extensions.get("network_stream")
+        own = None if self._network is None else self._network.get_extra_info(STREAM)
+        if resumable and isinstance(own, Stream):
+            own.driven = True
         self._pieces = cast("AsyncGenerator[bytes, None]", response.aiter_bytes())
+        self._next: Drive[bytes] | None = None
         self._started = self._reading = self._ended = self._closed = False
         self._broken: str | None = None
 
@@ -48,25 +63,35 @@ class Body(AsyncIterator[bytes]):
     async def __anext__(self) -> bytes:
         """The next piece.
 
-        :raises ConnectionLost: the body is cut short, also by a cancelled call or :meth:`aclose` before; never a quiet end then
+        :raises ConnectionLost: the body is cut short, also by :meth:`aclose`; it is never a quiet end then
         """
         if self._ended:
             raise StopAsyncIteration
         if self._broken is not None:
             raise ConnectionLost(self._broken)
         self._started = self._reading = True
-        self._broken = f"the response of {origin_of(self._request.url)} was cut short before"
         try:
             with mapped(self._request):
-                piece = await anext(self._pieces)
+                return await self._pull()
+        finally:
+            self._reading = False
+
+    async def _pull(self) -> bytes:
+        self._next = self._next or Drive(_step(self._pieces))
+        try:
+            piece = await self._next
         except StopAsyncIteration:
             self._ended = True
             raise
-        finally:
-            self._reading = False
-        if not self._closed:
-            self._broken = None
+        except BaseException:
+            if not self._next.asking:
+                self._break("was cut short before")
+            raise
+        self._next = None
         return piece
+
+    def _break(self, how: str) -> None:
+        self._broken = self._broken or f"the response of {origin_of(self._request.url)} {how}"
 
     async def read(self) -> bytes:
         """All that is left."""
@@ -86,15 +111,19 @@ class Body(AsyncIterator[bytes]):
     async def _leave(self) -> None:
         unfinished = self._started and not self._ended and self._broken is None
         if not self._ended:
-            self._broken = self._broken or "the response was closed by this side"
-        with suppress(*LIBRARY_ERRORS):
-            network = self._response.extensions.get("network_stream")
-            if (unfinished or self._reading) and network is not None:
-                await network.aclose()
-            if unfinished and network is None:
+            self._break("was closed by this side")
+        with suppress(*LIBRARY_ERRORS, StopAsyncIteration):
+            if not unfinished:
+                pass
+            elif self._network is None:
                 await self._pieces.aclose()
-            elif unfinished and not self._reading:
-                async for _ in self._pieces:
-                    pass
+            else:
+                await self._network.aclose()
+                while not self._reading:
+                    await self._pull()
         with suppress(*LIBRARY_ERRORS):
             await self._response.aclose()
+
+
+async def _step(pieces: AsyncGenerator[bytes, None]) -> bytes:
+    return await anext(pieces)

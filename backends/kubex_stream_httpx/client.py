@@ -84,7 +84,7 @@ class HttpxClient(BaseClient):
         """See the base class."""
         with mapped(request):
             body, response = await self._exchange(request, ("Accept-Encoding", "identity"), streaming=True)
-        # httpcore looks at this when the body is first read, and no limit applies to that.
+        # httpcore looks at this again when the body is first read.
         response.request.extensions["timeout"]["read"] = None
         return StreamedResponse(response.status_code, header_pairs(response), body, body.aclose)
 
@@ -131,7 +131,7 @@ class HttpxClient(BaseClient):
             with anyio.CancelScope(shield=True):
                 await lease.release()
             raise
-        body = Body(response, request, lease.release)
+        body = Body(response, request, lease.release, resumable=streaming)
         lease.abandon = body.aclose
         return body, response
 

@@ -26,6 +26,8 @@ import anyio
 import anyio.lowlevel
 import httpcore
 
+from kubex_stream_httpx.drive import Want
+
 __all__ = ("READ_SIZE", "STREAM", "SocketStream", "Stream", "TlsStream", "time_limit")
 
 READ_SIZE: Final = 256 * 1024
@@ -52,6 +54,8 @@ def time_limit(seconds: float | None, error: type[Exception]) -> Generator[None,
 class Stream(httpcore.AsyncNetworkStream):
     """What a WebSocket needs of a network stream beyond what httpcore does."""
 
+    #: Whether a :class:`~kubex_stream_httpx.drive.Drive` reads for whoever calls :meth:`read`.
+    driven = False
     _burst = 0
 
     @property
@@ -85,6 +89,8 @@ class Stream(httpcore.AsyncNetworkStream):
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         """As httpcore says."""
+        if self.driven:
+            return await Want(self, max_bytes)
         if timeout is None:
             return await self.receive(max_bytes)
         with time_limit(timeout, httpcore.ReadTimeout):

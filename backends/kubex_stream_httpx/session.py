@@ -226,7 +226,7 @@ class WebSocketSession(AsyncWebSocketSession):
 
         :raises ConnectionLost: the Close could not be sent
         """
-        if self._end is not None:
+        if self.ended:
             return
         if not self._close_sent:
             async with self._write_lock:

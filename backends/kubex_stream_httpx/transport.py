@@ -73,7 +73,7 @@ class Transport(httpx.AsyncBaseTransport):
                     scheme=request.url.raw_scheme, host=request.url.raw_host, port=request.url.port, target=target
                 ),
                 headers=headers,
-                content=request.stream,
+                content=_Once(request.content),
                 extensions=extensions,
             )
         )
@@ -88,6 +88,18 @@ class Transport(httpx.AsyncBaseTransport):
     async def aclose(self) -> None:
         """Close every connection."""
         await self._pool.aclose()
+
+
+class _Once(AsyncIterator[bytes]):
+    """The body of a request.  httpx's is a generator, which is left in the middle where the server hangs up early."""
+
+    def __init__(self, content: bytes) -> None:
+        self._left = [content] if content else []
+
+    async def __anext__(self) -> bytes:
+        if not self._left:
+            raise StopAsyncIteration
+        return self._left.pop()
 
 
 class _CoreStream(AsyncIterator[bytes]):

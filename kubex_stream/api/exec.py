@@ -152,7 +152,8 @@ class Exec:
         opening = self._opening(
             name, namespace, command,
             container=container, stdin=input is not None, stdout=stdout is not False, stderr=stderr is not False, tty=tty, merge=merge,
-            encoding=encoding, errors=errors, on_cancel=on_cancel, protocols=protocols, request_timeout=request_timeout, headers=headers,
+            ends_stdin=input is not None, encoding=encoding, errors=errors, on_cancel=on_cancel, protocols=protocols,
+            request_timeout=request_timeout, headers=headers,
         )  # fmt: skip
         return await run(
             self._scope(opening, text=False),

@@ -12,15 +12,15 @@ import anyio
 
 from kubex_stream.api.attach import Attach
 from kubex_stream.api.exec import Exec
-from kubex_stream.api.request import check_name, pod_path
+from kubex_stream.api.request import check_name, pod_path, pods_path
 from kubex_stream.client.client import BaseClient
-from kubex_stream.client.request import Request
-from kubex_stream.core.params import TimeoutTypes
+from kubex_stream.client.request import Request, Response
+from kubex_stream.core.params import Timeout, TimeoutTypes
 from kubex_stream.errors import ApiError, ConnectionLost, NotFound, StreamTimeout
 
 __all__ = ("Pods",)
 
-#: Seconds between two watches, where the first one ended without a word.
+#: Seconds until the next watch, where one ended without a word.
 _PAUSE = 1.0
 
 
@@ -57,8 +57,8 @@ class Pods:
         :raises NotFound: there is none of this name
         :raises ApiError: the server refused
         """
-        request = Request(path=pod_path(namespace or self._namespace, name), timeout=request_timeout)
-        return _object((await self._client.request(request)).content, request)
+        request = Request(path=pod_path(self._chosen(namespace), name), timeout=request_timeout)
+        return _object(await self._client.request(request), request)
 
     async def list(
         self,
@@ -76,9 +76,14 @@ class Pods:
         """
         selectors = (("labelSelector", label_selector), ("fieldSelector", field_selector))
         query = [(key, value) for key, value in selectors if value is not None]
-        request = Request(path=pod_path(namespace or self._namespace), query=query, timeout=request_timeout)
-        items = _object((await self._client.request(request)).content, request).get("items")
-        return [item for item in items if isinstance(item, dict)] if isinstance(items, list) else []
+        request = Request(path=pods_path(self._chosen(namespace)), query=query, timeout=request_timeout)
+        response = await self._client.request(request)
+        items = _object(response, request).get("items", {})
+        if items is None:  # Go's empty list
+            return []
+        if not isinstance(items, list):
+            raise _unexpected(request, response.status_code, "no list")
+        return [item for item in items if isinstance(item, dict)]
 
     async def wait(
         self, name: str, condition: str = "Ready", *, namespace: str | None = None, timeout: float | None = 60.0
@@ -90,61 +95,91 @@ class Pods:
         :param timeout: seconds; None waits for ever
         :raises NotFound: there is no such pod, or it was deleted meanwhile
         :raises StreamTimeout: too late; the text says how the pod was seen last
+        :raises ValueError: a timeout that is no positive number, an empty condition
         :raises ApiError: the pod has ended, so the condition cannot come any more, or the server refused
         """
+        if not condition:
+            raise ValueError("condition is empty; name one, as 'Ready'")
+        limit = Timeout.coerce(timeout)
+        seconds = None if limit is None else limit.total
         pod: dict[str, Any] = {}
-        with anyio.move_on_after(timeout):
+        with anyio.move_on_after(seconds):
             while True:
-                pod = await self.get(name, namespace=namespace)
-                async with aclosing(self._changes(pod, namespace or self._namespace)) as changes:
+                pod, seen = await self.get(name, namespace=namespace), 0
+                async with aclosing(self._changes(pod, name, namespace)) as changes:
                     async for pod in changes:
                         if _has(pod, condition):
                             return pod
                         _check_alive(pod, name, condition)
-                await anyio.sleep(_PAUSE)
-        phase = pod.get("status", {}).get("phase", "unknown")
-        raise StreamTimeout(f"pod {name!r} was not {condition} within {timeout:g} s; its phase is {phase}")
+                        seen += 1
+                if seen == 1:
+                    await anyio.sleep(_PAUSE)
+        phase = _status(pod).get("phase", "unknown")
+        raise StreamTimeout(f"pod {name!r} was not {condition} within {seconds:g} s; its phase is {phase}")
 
-    async def _changes(self, pod: dict[str, Any], namespace: str) -> AsyncGenerator[dict[str, Any], None]:
+    def _chosen(self, namespace: str | None) -> str:
+        return self._namespace if namespace is None else namespace
+
+    async def _changes(
+        self, pod: dict[str, Any], name: str, namespace: str | None
+    ) -> AsyncGenerator[dict[str, Any], None]:
         """The pod, and the pod after each change, until the watch ends."""
         yield pod
-        metadata = pod["metadata"]
-        request = Request(
-            path=pod_path(namespace),
-            query=[
-                ("watch", "1"),
-                ("fieldSelector", f"metadata.name={metadata['name']}"),
-                ("resourceVersion", str(metadata.get("resourceVersion", ""))),
-            ],
-        )
+        version = pod["metadata"].get("resourceVersion", "")
+        query = [("watch", "1"), ("fieldSelector", f"metadata.name={name}"), ("resourceVersion", str(version))]
+        request = Request(path=pods_path(self._chosen(namespace)), query=query)
         async with self._client.stream(request) as response:
             rest = b""
             try:
                 async for piece in response:
                     *lines, rest = (rest + piece).split(b"\n")
                     for line in lines:
-                        event = json.loads(line)
-                        if event["type"] == "ERROR":
+                        kind, changed = _event(line, request, response.status_code)
+                        if kind == "ERROR":
                             return  # too old a version, most likely: whoever reads gets the pod anew
-                        if event["type"] == "DELETED":
-                            raise NotFound(f"pod {metadata['name']!r} was deleted", status_code=404)
-                        yield event["object"]
+                        if kind == "DELETED":
+                            raise NotFound(f"pod {name!r} was deleted", status_code=404)
+                        yield changed
             except ConnectionLost:
                 return
 
 
-def _object(content: bytes, request: Request) -> dict[str, Any]:
+def _event(line: bytes, request: Request, status_code: int) -> tuple[str, dict[str, Any]]:
     try:
-        value = json.loads(content)
+        event = json.loads(line)
+        kind, changed = event["type"], event["object"]
+    except (ValueError, TypeError, KeyError):
+        raise _unexpected(request, status_code, "no watch event") from None
+    if not isinstance(changed, dict):
+        raise _unexpected(request, status_code, "no watch event")
+    return kind, changed
+
+
+def _object(response: Response, request: Request) -> dict[str, Any]:
+    try:
+        value = json.loads(response.content)
     except ValueError:
         value = None
-    if not isinstance(value, dict):
-        raise ApiError(f"{request.method} {request.path}: the answer is not a JSON object", status_code=200)
+    if not isinstance(value, dict) or not isinstance(value.get("metadata"), dict):
+        raise _unexpected(request, response.status_code, "no Kubernetes object")
     return value
 
 
+def _unexpected(request: Request, status_code: int, what: str) -> ApiError:
+    # A proxy's log-in page, for example.
+    return ApiError(
+        f"{request.method} {request.path}: {status_code}, but the answer is {what}; is this really an API server?",
+        status_code=status_code,
+    )
+
+
+def _status(pod: dict[str, Any]) -> dict[str, Any]:
+    status = pod.get("status")
+    return status if isinstance(status, dict) else {}
+
+
 def _has(pod: dict[str, Any], condition: str) -> bool:
-    status = pod.get("status", {})
+    status = _status(pod)
     if str(status.get("phase", "")).lower() == condition.lower():
         return True
     return any(
@@ -154,6 +189,6 @@ def _has(pod: dict[str, Any], condition: str) -> bool:
 
 
 def _check_alive(pod: dict[str, Any], name: str, condition: str) -> None:
-    phase = pod.get("status", {}).get("phase")
+    phase = _status(pod).get("phase")
     if phase in ("Succeeded", "Failed"):
         raise ApiError(f"pod {name!r} has ended ({phase}) and will not be {condition}", status_code=409)

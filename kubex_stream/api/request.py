@@ -9,15 +9,16 @@ from typing import Any, Final
 
 from kubex_stream.client.client import BaseClient
 from kubex_stream.client.request import Request, path_of
-from kubex_stream.errors import ApiError, Forbidden, StartError
+from kubex_stream.errors import ApiError, Forbidden, HalfCloseUnsupported, StartError
 from kubex_stream.protocol.channels import PROTOCOLS, V4, V5
 from kubex_stream.session.multiplexer import ChannelSession, output_buffers
 from kubex_stream.session.process import OnCancel, Streams
 
-__all__ = ("Opening", "check_name", "pod_path", "start_error")
+__all__ = ("Opening", "check_name", "pod_path", "pods_path", "start_error")
 
 # A pod's name is a DNS subdomain, a namespace's and a container's a DNS label (RFC 1123, as the API server checks them).
 _SUBDOMAIN: Final = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
+_LABEL: Final = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
 
 
 def check_name(kind: str, name: object) -> str:
@@ -28,20 +29,23 @@ def check_name(kind: str, name: object) -> str:
     """
     if not isinstance(name, str):
         raise TypeError(f"the {kind} must be a string, not {type(name).__name__}")
-    if not _SUBDOMAIN.fullmatch(name) or len(name) > 253:
+    form, longest, marks = (_SUBDOMAIN, 253, "'-' and '.'") if kind == "pod" else (_LABEL, 63, "and '-'")
+    if not form.fullmatch(name) or len(name) > longest:
         raise ValueError(
-            f"{name!r} is not the name of a {kind}: it has to be lower-case letters, digits, '-' and '.', and begin and end with a letter "
-            "or digit"
+            f"{name[: longest + 1]!r} is not the name of a {kind}: at most {longest} lower-case letters, digits {marks}, with a letter or "
+            "digit at either end"
         )
     return name
 
 
-def pod_path(namespace: str, name: str | None = None, subresource: str | None = None) -> str:
-    """The path of a namespace's pods, of one, or of one's subresource.  Raises as :func:`check_name`."""
-    segments = ["api", "v1", "namespaces", check_name("namespace", namespace), "pods"]
-    if name is not None:
-        segments.append(check_name("pod", name))
-    return path_of(*segments, *([] if subresource is None else [subresource]))
+def pods_path(namespace: str) -> str:
+    """The path of a namespace's pods.  Raises as :func:`check_name`."""
+    return path_of("api", "v1", "namespaces", check_name("namespace", namespace), "pods")
+
+
+def pod_path(namespace: str, name: str, *subresource: str) -> str:
+    """The path of a pod, or of its subresource.  Raises as :func:`check_name`."""
+    return pods_path(namespace) + path_of(check_name("pod", name), *subresource)
 
 
 def start_error(error: ApiError) -> ApiError:
@@ -61,6 +65,7 @@ class Opening:
     """Everything about a session that is to be opened, checked when it is made.
 
     :ivar merge: stderr goes where stdout goes
+    :ivar ends_stdin: the session makes no sense unless stdin can be ended
     :ivar query: what the subresource wants besides the streams
     """
 
@@ -73,6 +78,7 @@ class Opening:
     stderr: bool
     tty: bool
     merge: bool
+    ends_stdin: bool = False
     encoding: str | None
     errors: str
     on_cancel: OnCancel
@@ -99,7 +105,7 @@ class Opening:
             row = PROTOCOLS.get(name)
             if row is None or row.base64 or not row.json_status:
                 raise ValueError(f"{name!r} is not a subprotocol that can be offered: {V5.name}, {V4.name}")
-        if self.on_cancel == "kill" and V5.name in offered:
+        if self.on_cancel == "kill" and (V5.name in offered or (self.ends_stdin and not self.tty)):
             raise ValueError(
                 "on_cancel='kill' works on v4.channel.k8s.io only, where a connection that ends without a Close kills the command; ending "
                 "stdin works on v5 only. Give one of them up: no stdin, a tty, or protocols=['v4.channel.k8s.io'] with stdin left open"
@@ -117,8 +123,8 @@ class Opening:
                     "protocols is a list of subprotocols, best first, as ['v5.channel.k8s.io', 'v4.channel.k8s.io']"
                 )
             return [list(self.protocols)]
-        if self.stdin and not self.tty and self.on_cancel != "kill":
-            return [[V5.name, V4.name]]
+        if self.stdin and not self.tty:
+            return [[V5.name]] if self.ends_stdin else [[V5.name, V4.name]]
         return [[V4.name]] if self.on_cancel == "kill" else [[V4.name], [V5.name]]
 
     def streams(self) -> Streams:
@@ -149,8 +155,10 @@ class Opening:
                 connection = await self.client.connect_websocket(request, offer)
                 break
             except ApiError as error:
-                if number == len(offers) or not _refuses_subprotocol(error):
+                if not _refuses_subprotocol(error):
                     raise start_error(error) from error
+                if number == len(offers):
+                    raise self._without_half_close(offer) or error from error
         assert connection.negotiated_subprotocol is not None
         self.client.observer.opened(self.path, connection.negotiated_subprotocol)
         return ChannelSession(
@@ -160,6 +168,14 @@ class Opening:
             path=self.path,
             outputs=streams.outputs,
             observer=self.client.observer,
+        )
+
+    def _without_half_close(self, offer: Sequence[str]) -> HalfCloseUnsupported | None:
+        if not self.ends_stdin or self.tty or list(offer) != [V5.name]:
+            return None
+        return HalfCloseUnsupported(
+            f"the input needs an end, and the server does not speak {V5.name} (Kubernetes 1.30), which alone has one; nothing was started. "
+            "stream(stdin=True) works with a command that knows the end of its input by itself, as `head -c N` does"
         )
 
     def left(self) -> Callable[[BaseException | None], None]:

@@ -36,4 +36,5 @@ def message_of(error: Exception) -> str:
 def _from_status(error: ApiError, text: str) -> str:
     """The server's own words, and what this library adds behind them; without the request's line."""
     words = " ".join(error.status.message.split()) if error.status is not None else ""
-    return text[text.find(words) :] if words and words in text else text
+    start = text.find(f": {words}") if words else -1
+    return text if start < 0 else text[start + 2 :]

@@ -35,7 +35,7 @@ def api_error(response: Response, *, method: str, path: str, subprotocols: Seque
     """
     status = parse_status(response.content[:MAX_ERROR_BODY])
     code = response.status_code
-    text = status.message if status is not None else _plain(response.content)
+    text = status.message if status is not None else _plain(response.content if code >= 400 else b"")
     message = f"{method} {path}: {code} {_phrase(code)}" + (f": {text.strip()}" if text.strip() else "")
     return _CLASSES.get(code, ApiError)(
         message + _hint(code, path, status, subprotocols if not response.content else ()),
@@ -59,6 +59,8 @@ def _phrase(code: int) -> str:
 
 
 def _hint(code: int, path: str, status: Status | None, refused_subprotocols: Sequence[str]) -> str:
+    if 300 <= code < 400:
+        return " (redirects are not followed, since they would take the credentials along)"
     subresource = path.rpartition("/")[2]
     if code != 403 or subresource not in _STREAMS:
         return ""

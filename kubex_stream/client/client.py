@@ -10,11 +10,10 @@ from __future__ import annotations
 
 import logging
 import os
-import random
 import ssl
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, suppress
 from types import TracebackType
 from typing import Any, ClassVar, Final, Self, TypeVar
 from urllib.parse import urlsplit
@@ -23,6 +22,7 @@ import anyio
 
 from kubex_stream._version import __version__
 from kubex_stream.client.api_errors import MAX_ERROR_BODY, api_error
+from kubex_stream.client.limits import deadline, retry_delay
 from kubex_stream.client.observer import Observer
 from kubex_stream.client.options import ClientOptions
 from kubex_stream.client.proxies import choose_proxy
@@ -32,15 +32,14 @@ from kubex_stream.client.warning_header import warn_of
 from kubex_stream.client.websocket import WebSocketConnection
 from kubex_stream.configuration import ClientConfiguration, Credentials
 from kubex_stream.core.params import Timeout
-from kubex_stream.errors import ApiError, BackendNotAvailable, ProtocolViolation, StreamTimeout, Unauthorized
+from kubex_stream.errors import ApiError, BackendNotAvailable, ConnectionLost, ProtocolViolation, Unauthorized
 
 __all__ = ("CLIENT_CONTRACT", "BaseClient", "create_client")
 
 #: Raised when a member is added that backends must know of.
 CLIENT_CONTRACT: Final = 1
-#: Seconds; a server that asks for a longer pause gets no retry.
-LONGEST_RETRY_AFTER: Final = 120.0
-LONGEST_BACKOFF: Final = 30.0
+#: Seconds that closing a client may take, also when its task is being cancelled.
+LONGEST_STOP: Final = 5.0
 
 _logger = logging.getLogger("kubex_stream")
 _T = TypeVar("_T")
@@ -67,6 +66,8 @@ class BaseClient(ABC):
         *,
         observer: Observer | None = None,
     ) -> None:
+        if configuration is not None and not isinstance(configuration, ClientConfiguration):
+            raise TypeError(f"configuration must be a ClientConfiguration, not {type(configuration).__name__}")
         if options is not None and not isinstance(options, ClientOptions):
             raise TypeError(f"options must be ClientOptions, not {type(options).__name__}")
         self._configuration = configuration
@@ -118,7 +119,7 @@ class BaseClient(ABC):
     # Opening and closing ----------------------------------------------------------------------------------------------
 
     async def open(self) -> Self:
-        """Load what is missing of the configuration and make ready.
+        """Load what is missing of the configuration and make ready.  A client whose opening has failed is closed.
 
         :raises ConfigurationError: there is no usable configuration
         :raises BackendNotAvailable: the backend does not run on this event loop
@@ -132,18 +133,24 @@ class BaseClient(ABC):
                 "the event loop, or choose a backend that runs on it: pip install 'kubex-stream[httpx]'"
             )
         self._opened = True
-        if self._configuration is None:
-            self._configuration = await ClientConfiguration.load()
-        self._credentials = self._configuration.credentials()
-        self._proxy = choose_proxy(self._configuration.url, self._options, self._configuration.proxy_url, os.environ)
-        await self.start()
+        try:
+            if self._configuration is None:
+                self._configuration = await ClientConfiguration.load()
+            configuration = self._configuration
+            self._proxy = choose_proxy(configuration.url, self._options, configuration.proxy_url, os.environ)
+            await self.start()
+            self._credentials = configuration.credentials()
+        except BaseException:
+            self._closed = True
+            raise
         return self
 
     async def aclose(self) -> None:
         """Close every connection.  Calling it again does nothing."""
         if self._opened and not self._closed:
             self._closed = True
-            await self.stop()
+            with anyio.move_on_after(LONGEST_STOP, shield=True):
+                await self.stop()
 
     def __await__(self) -> Generator[Any, None, Self]:
         return self.open().__await__()
@@ -194,14 +201,12 @@ class BaseClient(ABC):
 
         async def attempt(prepared: PreparedRequest) -> Response:
             response = await self.send_request(prepared)
+            self._warn(response.headers)
             self._check(response, request)
             return response
 
-        with _deadline(self._timeout(request), None, f"{request.method} {request.path}"):
-            response = await self._attempts(request, "application/json", attempt)
-        if self._options.log_api_warnings:
-            warn_of(response.headers)
-        return response
+        with deadline(self._timeout(request), None, f"{request.method} {request.path}"):
+            return await self._attempts(request, "application/json", attempt)
 
     @asynccontextmanager
     async def stream(self, request: Request) -> AsyncGenerator[StreamedResponse, None]:
@@ -209,16 +214,17 @@ class BaseClient(ABC):
 
         async def attempt(prepared: PreparedRequest) -> StreamedResponse:
             response = await self.open_stream(prepared)
-            if response.status_code < 400:
-                return response
             try:
-                body = await response.read(MAX_ERROR_BODY)
-            finally:
-                await response.aclose()
-            self._check(Response(response.status_code, response.headers, body), request)
-            raise AssertionError("an error status passed the check")  # pragma: no cover
+                self._warn(response.headers)
+                if response.status_code >= 300:
+                    self._check(await _refusal(response), request)
+            except BaseException:
+                with anyio.CancelScope(shield=True):
+                    await response.aclose()
+                raise
+            return response
 
-        with _deadline(self._timeout(request), self._options.open_timeout, f"{request.method} {request.path}"):
+        with deadline(self._timeout(request), self._options.open_timeout, f"{request.method} {request.path}"):
             response = await self._attempts(request, "application/json", attempt)
         try:
             yield response
@@ -237,14 +243,16 @@ class BaseClient(ABC):
             answer = await self.open_websocket(prepared, subprotocols)
             if not isinstance(answer, Response):
                 return answer
+            self._warn(answer.headers)
             self._check(answer, request, subprotocols)
             raise ApiError(
-                f"{request.method} {request.path}: {answer.status_code} instead of 101; redirects are not followed, since they would "
-                "take the credentials along",
+                f"{request.method} {request.path}: {answer.status_code} instead of 101: whatever answered does not speak WebSocket here",
                 status_code=answer.status_code,
             )
 
-        with _deadline(self._timeout(request), self._options.open_timeout, f"opening {request.path}"):
+        if isinstance(subprotocols, str) or not subprotocols:
+            raise ValueError("subprotocols is a list of names, best first")
+        with deadline(self._timeout(request), self._options.open_timeout, f"opening {request.path}"):
             # The kubelet answers 406 to a handshake that accepts JSON only.
             connection = await self._attempts(request, "*/*", attempt)
         if connection.negotiated_subprotocol not in subprotocols:
@@ -261,8 +269,12 @@ class BaseClient(ABC):
         return ... if timeout is ... else Timeout.coerce(timeout)
 
     def _check(self, response: Response, request: Request, subprotocols: Sequence[str] = ()) -> None:
-        if response.status_code >= 400:
+        if response.status_code >= 300:
             raise api_error(response, method=request.method, path=request.path, subprotocols=subprotocols)
+
+    def _warn(self, headers: Sequence[tuple[str, str]]) -> None:
+        if self._options.log_api_warnings:
+            warn_of(headers)
 
     async def _attempts(self, request: Request, accept: str, attempt: Callable[[PreparedRequest], Awaitable[_T]]) -> _T:
         refreshed, retries = False, 0
@@ -274,22 +286,13 @@ class BaseClient(ABC):
                     raise
                 refreshed = True
             except ApiError as error:
-                delay = self._retry_delay(request, error, retries)
+                delay = retry_delay(error, method=request.method, retried=retries, retries=self._options.retries)
                 if delay is None:
                     raise
                 retries += 1
                 _logger.warning("%s; trying again in %.1f s (%d of %d)", error, delay, retries, self._options.retries)
                 self._observer.retried(request.path, error, delay)
                 await anyio.sleep(delay)
-
-    def _retry_delay(self, request: Request, error: ApiError, retries: int) -> float | None:
-        # Neither answer means that anything was done; a 503 of a gateway may, so only what changes nothing is repeated then.
-        repeatable = error.status_code == 429 or (error.status_code == 503 and request.method in ("GET", "HEAD"))
-        if not repeatable or retries >= self._options.retries:
-            return None
-        if error.retry_after is not None:
-            return error.retry_after if error.retry_after <= LONGEST_RETRY_AFTER else None
-        return min(LONGEST_BACKOFF, 2.0 ** (retries - 1)) * random.uniform(0.5, 1.0)
 
     async def _prepare(self, request: Request, accept: str) -> PreparedRequest:
         credentials = self._opened_credentials()
@@ -330,20 +333,15 @@ class BaseClient(ABC):
         return merged
 
 
-@contextmanager
-def _deadline(timeout: Timeout | Any | None, open_timeout: float | None, what: str) -> Generator[None, None, None]:
-    total = timeout.total if isinstance(timeout, Timeout) else None
-    limits = [limit for limit in (total, open_timeout) if limit is not None]
-    if not limits:
-        yield
-        return
-    try:
-        with anyio.fail_after(min(limits)):
-            yield
-    except StreamTimeout:
-        raise
-    except TimeoutError as error:
-        raise StreamTimeout(f"{what} took longer than {min(limits):g} s") from error
+async def _refusal(response: StreamedResponse) -> Response:
+    """The response with as much of its body as comes; a body that is cut short does not hide what the status says."""
+    content = bytearray()
+    with suppress(ConnectionLost):
+        async for piece in response:
+            content += piece
+            if len(content) >= MAX_ERROR_BODY:
+                break
+    return Response(response.status_code, response.headers, bytes(content[:MAX_ERROR_BODY]))
 
 
 def create_client(

@@ -1,8 +1,9 @@
 """Which proxy leads to the API server: one answer for plain requests and WebSockets, whatever the backend.
 
 Order: the options, the kubeconfig's ``proxy-url``, and with ``trust_env`` the environment, read as Go does (golang.org/x/net/http/httpproxy):
-lower-case names first, ``NO_PROXY`` as a list of hosts, ``.suffixes``, addresses, CIDR blocks and ``*``, each with an optional port;
-loopback addresses are never proxied by the environment.  ``ALL_PROXY`` is not read; Go does not either.
+``NO_PROXY`` as a list of hosts, ``.suffixes``, addresses, CIDR blocks and ``*``, each but the last two with an optional port; loopback
+addresses are never proxied by the environment.  ``ALL_PROXY`` is not read; Go does not either.  Lower-case names win over upper-case
+ones, which is Python's way.
 """
 
 from __future__ import annotations
@@ -28,7 +29,10 @@ def choose_proxy(url: str, options: ClientOptions, configured: str | None, envir
     if explicit is not None or not options.trust_env:
         return explicit
     name = f"{target.scheme}_proxy"
-    value = environ.get(name) or environ.get(name.upper())
+    value = environ.get(name)
+    # In a CGI program HTTP_PROXY is the request's "Proxy:" header, so whoever calls it could choose.
+    if not value and not (name == "http_proxy" and "REQUEST_METHOD" in environ):
+        value = environ.get(name.upper())
     if not value or _bypassed(target, environ.get("no_proxy") or environ.get("NO_PROXY") or ""):
         return None
     value = value if "://" in value else f"http://{value}"
@@ -63,20 +67,20 @@ def _matches(entry: str, host: str, port: int, address: ipaddress.IPv4Address | 
         except ValueError:
             return False
     name, wanted = _split_port(entry)
-    if wanted is not None and wanted != port:
+    if wanted not in ("", str(port)):
         return False
     if address is not None:
         return _address(name) == address
-    name = name.removeprefix("*")
+    if name.startswith("*."):
+        name = name[1:]
     return host.endswith(name) if name.startswith(".") else host == name or host.endswith(f".{name}")
 
 
-def _split_port(entry: str) -> tuple[str, int | None]:
+def _split_port(entry: str) -> tuple[str, str]:
     if entry.startswith("["):
         name, _, port = entry[1:].partition("]")
-        port = port.removeprefix(":")
-    elif entry.count(":") == 1:
+        return name, port.removeprefix(":")
+    if entry.count(":") == 1:
         name, _, port = entry.partition(":")
-    else:
-        return entry, None
-    return name, int(port) if port.isdigit() else None
+        return name, port
+    return entry, ""

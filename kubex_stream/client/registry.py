@@ -69,7 +69,7 @@ def _load(entry: EntryPoint) -> type[BaseClient]:
 
     try:
         backend = entry.load()
-    except (ImportError, AttributeError) as error:
+    except Exception as error:  # somebody else's code, and one that is broken must not take the others along
         raise BackendNotAvailable(
             f"the backend {entry.name!r} cannot be used here ({error}): {_install_hint(entry.name)}"
         ) from error

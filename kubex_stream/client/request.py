@@ -12,7 +12,15 @@ from urllib.parse import quote, urlencode
 
 from kubex_stream.core.params import Timeout
 
-__all__ = ("PreparedRequest", "Request", "Response", "StreamedResponse", "check_header_value", "check_headers", "path_of")
+__all__ = (
+    "PreparedRequest",
+    "Request",
+    "Response",
+    "StreamedResponse",
+    "check_header_value",
+    "check_headers",
+    "path_of",
+)
 
 # RFC 9110, 5.6.2 and 5.5.
 _TOKEN: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
@@ -32,7 +40,9 @@ def check_header_value(name: str, value: object) -> None:
     if not isinstance(value, str):
         raise TypeError(f"the header {name!r} must be a string, not {type(value).__name__}")
     if _CONTROL.search(value) or value != value.strip():
-        raise ValueError(f"the header {name!r} holds a line break or another control character, or white space at an end")
+        raise ValueError(
+            f"the header {name!r} holds a line break or another control character, or white space at an end"
+        )
 
 
 def check_headers(headers: Mapping[str, str]) -> None:
@@ -43,7 +53,7 @@ def check_headers(headers: Mapping[str, str]) -> None:
     """
     seen = set()
     for name, value in headers.items():
-        if not isinstance(name, str) or not _TOKEN.fullmatch(name):
+        if not _TOKEN.fullmatch(name):
             raise ValueError(f"{name!r} is not the name of a header")
         if _FRAMING.fullmatch(name.lower()):
             raise ValueError(f"the header {name!r} is set by the transport and cannot be given")
@@ -165,15 +175,6 @@ class StreamedResponse:
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         return self._pieces
-
-    async def read(self, limit: int) -> bytes:
-        """The body up to ``limit`` bytes; the rest is not read."""
-        content = bytearray()
-        async for piece in self._pieces:
-            content += piece
-            if len(content) >= limit:
-                break
-        return bytes(content[:limit])
 
     async def aclose(self) -> None:
         """End the response and give its connection back or drop it.  Calling it again does nothing."""

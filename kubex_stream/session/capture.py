@@ -15,7 +15,7 @@ from typing import Any, Final, Generic, Protocol, TypeVar
 
 import anyio
 
-from kubex_stream.errors import HalfCloseUnsupported, ProcessError, StdinBroken, StreamTimeout
+from kubex_stream.errors import HalfCloseUnsupported, ProcessError, StartError, StdinBroken, StreamError, StreamTimeout
 from kubex_stream.protocol.channels import STDERR_CHANNEL, STDOUT_CHANNEL
 from kubex_stream.protocol.status import Status
 from kubex_stream.session.multiplexer import ChannelSession, Ending, Sink
@@ -187,8 +187,8 @@ def _session_of(scope: SessionScope[ExecProcess[OutputStream]]) -> ChannelSessio
 
 def _add_output(error: Exception, capture: _Capture) -> None:
     """Partial output belongs to the error: a broken connection says nothing about what came before it."""
-    for name, channel in (("stdout", STDOUT_CHANNEL), ("stderr", STDERR_CHANNEL)):
-        setattr(error, name, capture.partial(channel))
+    if isinstance(error, StreamError | StartError):
+        error.stdout, error.stderr = capture.partial(STDOUT_CHANNEL), capture.partial(STDERR_CHANNEL)
 
 
 async def _converse(

@@ -93,7 +93,8 @@ class ChannelSession:
         self._status = bytearray()
         self._changed = anyio.Event()
         self._waiting = 0
-        self._sending = anyio.Lock(fast_acquire=True)
+        self._sending = anyio.Lock(fast_acquire=True)  # for all messages of one send
+        self._message = anyio.Lock(fast_acquire=True)  # for one of them
 
     # Output -----------------------------------------------------------------------------------------------------------
 
@@ -107,6 +108,8 @@ class ChannelSession:
             if buffer.size:
                 if buffer.full:
                     await checkpoint()  # a long spool is read without ever waiting for the socket
+                    if not buffer.size:
+                        continue  # closed meanwhile
                 return self._take(buffer)
             if buffer.closed:
                 raise anyio.ClosedResourceError
@@ -199,9 +202,12 @@ class ChannelSession:
             return None
         full = next((buffer for buffer in self.outputs.values() if buffer.full), None)
         if full is not None:
-            if not full.touched:
+            if full.touched:
+                await self._change()
+                return None
+            await checkpoint()  # the task that is to read it may not have run yet
+            if full.full and not full.touched:
                 raise self._unread(full)
-            await self._change()
             return None
         self.reading = True
         try:
@@ -280,6 +286,8 @@ class ChannelSession:
                 json.loads(self._status)
             except ValueError:
                 return  # the rest may follow in another message; if not, the Close tells
+            except RecursionError:
+                pass  # nested without end: told as garbage
             self._decode()
 
     def _decode(self) -> None:
@@ -313,7 +321,8 @@ class ChannelSession:
             known = ConnectionLost(str(error), close_code=error.close_code, statistics=self.statistics)
         elif isinstance(error, ProtocolViolation):
             known = self._violation(str(error))
-        known.__cause__ = error
+        if known is not error:
+            known.__cause__ = error
         self.end(Ending(error=known))
 
     def _violation(self, message: str) -> ProtocolViolation:
@@ -340,24 +349,26 @@ class ChannelSession:
         step = self.options.stdin_chunk_size
         async with self._sending:
             for start in range(0, len(view), step):
-                await self._send_message(b"".join((prefix, view[start : start + step])))
+                await self.send_message(b"".join((prefix, view[start : start + step])))
                 self.bytes_out += min(step, len(view) - start)
 
-    async def send_message(self, message: bytes) -> None:
-        """Send one message as it is.  Raises as :meth:`send`."""
+    async def half_close(self, channel: int) -> None:
+        """Send the CLOSE of a channel, behind everything that is being sent.  Raises as :meth:`send`."""
         async with self._sending:
-            await self._send_message(message)
+            await self.send_message(self.protocol.encode_close(channel))
 
-    async def _send_message(self, message: bytes) -> None:
+    async def send_message(self, message: bytes) -> None:
+        """Send one message as it is, in between those of a send that is under way.  Raises as :meth:`send`."""
         # What has arrived comes first: a Status may be among it, and a write into a connection that the server has left would make the
         # event loop throw away what is still unread.  It also keeps a flood of small sends from starving other tasks.
         await checkpoint()
-        if self.ending is not None:
-            raise StdinBroken("the process takes no more input: the session has ended", statistics=self.statistics)
-        try:
-            await self.connection.send_bytes(message)
-        except ConnectionLost as error:
-            raise StdinBroken(f"the process takes no more input: {error}", statistics=self.statistics) from error
+        async with self._message:
+            if self.ending is not None:
+                raise StdinBroken("the process takes no more input: the session has ended", statistics=self.statistics)
+            try:
+                await self.connection.send_bytes(message)
+            except ConnectionLost as error:
+                raise StdinBroken(f"the process takes no more input: {error}", statistics=self.statistics) from error
         self.frames_out += 1
         if self._observer is not None:
             self._observer.frame(self.path, sent=True, channel=message[0], size=len(message) - 1)
@@ -365,7 +376,7 @@ class ChannelSession:
     @property
     def sending(self) -> bool:
         """Whether a send is under way."""
-        return self._sending.locked()
+        return self._sending.locked() or self._message.locked()
 
     # State ------------------------------------------------------------------------------------------------------------
 

@@ -20,6 +20,11 @@ __all__ = ("OutputStream", "StdinStream", "TextOutputStream")
 END_OF_TRANSMISSION: Final = b"\x04"
 
 
+def _check_size(max_bytes: int) -> None:
+    if max_bytes < 1:
+        raise ValueError(f"max_bytes must be positive, not {max_bytes}")
+
+
 class OutputStream(ByteReceiveStream):
     """stdout or stderr of a process.
 
@@ -46,6 +51,7 @@ class OutputStream(ByteReceiveStream):
         :raises ProtocolViolation: the server broke the protocol
         :raises UnreadChannelError: the other output is full, and nobody has ever received from it
         """
+        _check_size(max_bytes)
         if self._rest:
             return self._cut(self._rest, max_bytes)
         if self._buffer.closed:
@@ -64,6 +70,7 @@ class OutputStream(ByteReceiveStream):
 
         :raises anyio.WouldBlock: nothing is there; it is being read for, so asking again later makes sense
         """
+        _check_size(max_bytes)
         if self._rest:
             return self._cut(self._rest, max_bytes)
         if self._buffer.closed:
@@ -77,8 +84,6 @@ class OutputStream(ByteReceiveStream):
         self._session.turn_off(self._buffer)
 
     def _cut(self, view: memoryview, max_bytes: int) -> bytes:
-        if max_bytes < 1:
-            raise ValueError(f"max_bytes must be positive, not {max_bytes}")
         self._rest = view[max_bytes:]
         return bytes(view[:max_bytes])
 
@@ -134,6 +139,8 @@ class StdinStream(ByteSendStream):
         self._session = session
         self._tty = tty
         self._closed = False
+        self._end_sent = False  # a cancelled aclose() can be repeated
+        self._ending = anyio.Lock(fast_acquire=True)
         self._line_begins = True
 
     async def send(self, item: bytes | bytearray | memoryview) -> None:
@@ -161,8 +168,12 @@ class StdinStream(ByteSendStream):
 
         :raises HalfCloseUnsupported: the server agreed to v4 only, which has no way to end stdin
         """
-        if self._closed:
-            return
+        async with self._ending:
+            if not self._end_sent:
+                await self._end()
+                self._end_sent = True
+
+    async def _end(self) -> None:
         protocol = self._session.protocol
         if not self._tty and not protocol.half_close:
             raise HalfCloseUnsupported(
@@ -176,7 +187,7 @@ class StdinStream(ByteSendStream):
                 # At the start of a line one is the end; behind a part of a line the first only passes that part on.
                 await self._session.send(STDIN_CHANNEL, END_OF_TRANSMISSION * (1 if self._line_begins else 2))
             else:
-                await self._session.send_message(protocol.encode_close(STDIN_CHANNEL))
+                await self._session.half_close(STDIN_CHANNEL)
         except StdinBroken:
             return
 

@@ -21,6 +21,7 @@ from kubex_stream.testing.exec_session import Streams
 from kubex_stream.testing.pods import EmbeddedContainer
 from kubex_stream.testing.processes import Process
 from kubex_stream.testing.stdin import ResizeReader, StdinQueue
+from kubex_stream.testing.tasks import cancel_and_wait
 
 __all__ = ("AttachSession", "MainProcess")
 
@@ -66,18 +67,18 @@ class MainProcess:
     async def _run(self) -> int:
         stdin = asyncio.create_task(self.queue.pump())
         pumps = [
-            self._pump(fd, channel)
+            asyncio.create_task(self._pump(fd, channel))
             for fd, channel in ((self.process.stdout, STDOUT_CHANNEL), (self.process.stderr, STDERR_CHANNEL))
             if fd is not None
         ]
         try:
             await asyncio.gather(*pumps)
-            code = await self.process.wait()
+            return await self.process.wait()
         finally:
-            stdin.cancel()
-            await asyncio.gather(stdin, return_exceptions=True)
-            self.process.close()
-        return code
+            try:
+                await cancel_and_wait(stdin, *pumps)
+            finally:
+                self.process.close()
 
     async def _pump(self, fd: int, channel: int) -> None:
         while data := await self.process.read(fd):
@@ -136,9 +137,7 @@ class AttachSession:
                 await self._finish(receiver)
         finally:
             stop_listening()
-            for task in (receiver, *ends):
-                task.cancel()
-            await asyncio.gather(receiver, *ends, return_exceptions=True)
+            await cancel_and_wait(receiver, *ends)
 
     async def _finish(self, receiver: asyncio.Task[Left]) -> None:
         if self.channels.behaviour.no_status:

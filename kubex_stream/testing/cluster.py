@@ -280,7 +280,7 @@ class EmbeddedCluster:
 
     @property
     def requests(self) -> tuple[RecordedRequest, ...]:
-        """Every request so far, in order."""
+        """Every request so far, in order; of more than 10,000 the last ones."""
         return tuple(self._running()[1].requests)
 
     @property
@@ -292,6 +292,11 @@ class EmbeddedCluster:
     def connections(self) -> int:
         """How many TCP connections are open."""
         return self._running()[1].connections
+
+    @property
+    def lost_bytes(self) -> int:
+        """How much output was thrown away because of ``Behaviour.v5_loss_after``."""
+        return self._running()[1].lost_bytes
 
     def processes(self, pod: str = "demo", namespace: str = "default") -> tuple[ProcessInfo, ...]:
         """The running processes of a pod that the cluster has started; not their children.
@@ -317,7 +322,7 @@ class EmbeddedCluster:
     def wait_for(self, condition: Callable[[], bool], timeout: float = 10.0) -> None:
         """Block until ``condition``, looked at after every change in the cluster, is true.
 
-        On an event loop call it in a worker thread.
+        On an event loop call it in a worker thread.  ``condition`` may only look, not change the cluster.
 
         :param timeout: seconds
         :raises TimeoutError: it stayed false

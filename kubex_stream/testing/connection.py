@@ -35,12 +35,19 @@ class Connection:
 
     :param sock: the accepted socket; it is made non-blocking and is closed by this object
     :param context: for TLS; None for plain TCP
+    :param on_close: called once, when the socket is closed
     """
 
-    def __init__(self, sock: socket.socket, context: ssl.SSLContext | None = None) -> None:
+    def __init__(
+        self,
+        sock: socket.socket,
+        context: ssl.SSLContext | None = None,
+        on_close: Callable[[], None] = lambda: None,
+    ) -> None:
         sock.setblocking(False)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._sock = sock
+        self._on_close = on_close
         self._loop = asyncio.get_running_loop()
         self._send_lock = asyncio.Lock()
         self._incoming = ssl.MemoryBIO()
@@ -173,10 +180,12 @@ class Connection:
 
     def _close_socket(self) -> None:
         fd = self._sock.fileno()
-        if fd >= 0:
-            self._loop.remove_reader(fd)
-            self._loop.remove_writer(fd)
+        if fd < 0:
+            return
+        self._loop.remove_reader(fd)
+        self._loop.remove_writer(fd)
         self._sock.close()
+        self._on_close()
         for waiter in self._waiters:
             if not waiter.done():
                 waiter.set_exception(ConnectionAbortedError("closed at this end"))

@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Final
 
 from kubex_stream.protocol.channels import STDERR_CHANNEL, STDOUT_CHANNEL
@@ -20,6 +22,7 @@ from kubex_stream.testing.connection import HangupWatcher
 from kubex_stream.testing.loss import LossyOutput
 from kubex_stream.testing.processes import Process
 from kubex_stream.testing.stdin import ResizeReader, StdinQueue
+from kubex_stream.testing.tasks import cancel_and_wait
 
 __all__ = ("ExecSession", "Streams")
 
@@ -29,6 +32,7 @@ _STDIN_BUFFER_V5: Final = 8 * 1024 * 1024
 _TURN: Final = 16
 
 
+@dataclass(slots=True, kw_only=True)
 class Streams:
     """What a request asked for.
 
@@ -38,16 +42,23 @@ class Streams:
     :ivar tty: a terminal is wanted
     """
 
-    __slots__ = ("stderr", "stdin", "stdout", "tty")
-
-    def __init__(self, *, stdin: bool, stdout: bool, stderr: bool, tty: bool) -> None:
-        self.stdin, self.stdout, self.stderr, self.tty = stdin, stdout, stderr, tty
+    stdin: bool
+    stdout: bool
+    stderr: bool
+    tty: bool
 
 
 class ExecSession:
     """Runs one exec from behind the 101 to its end.  It is the sink of its channels."""
 
-    def __init__(self, channels: ChannelServer, process: Process, streams: Streams, watcher: HangupWatcher) -> None:
+    def __init__(
+        self,
+        channels: ChannelServer,
+        process: Process,
+        streams: Streams,
+        watcher: HangupWatcher,
+        on_loss: Callable[[int], None],
+    ) -> None:
         behaviour, row = channels.behaviour, channels.row
         self.channels = channels
         self.process = process
@@ -62,7 +73,7 @@ class ExecSession:
         # containerd takes a missing stdin for its end, except where the kubelet asks it by SPDY, as for v5.
         self._muted = streams.tty and not streams.stdin and not row.half_close and behaviour.tty_output_ends_with_stdin
         after = behaviour.v5_loss_after
-        self._output = LossyOutput(channels, after) if after is not None and row.half_close else None
+        self._output = LossyOutput(channels, after, on_loss) if after is not None and row.half_close else None
         self._released = asyncio.Event()
         self._client_gone = False
 
@@ -105,8 +116,10 @@ class ExecSession:
                 await self.channels.close()
         finally:
             stop_watching()
-            await _cancel(receiver, ended, stdin)
-            self.process.close()
+            try:
+                await cancel_and_wait(receiver, ended, stdin)
+            finally:
+                self.process.close()
 
     async def _finish(self, receiver: asyncio.Task[Left]) -> None:
         withheld = self.channels.behaviour.status_withheld_above
@@ -150,7 +163,7 @@ class ExecSession:
             if self._output is not None:
                 await self._output.drained()
         finally:
-            await _cancel(*pumps, *([sender] if sender else []))
+            await cancel_and_wait(*pumps, *([sender] if sender else []))
 
     async def _pump(self, fd: int, channel: int) -> None:
         pieces = 0
@@ -163,9 +176,3 @@ class ExecSession:
             pieces += 1
             if pieces % _TURN == 0:
                 await asyncio.sleep(0)
-
-
-async def _cancel(*tasks: asyncio.Task[None] | asyncio.Task[Left]) -> None:
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)

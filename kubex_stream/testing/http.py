@@ -97,12 +97,13 @@ class Exchange:
         self, status: int, body: bytes, content_type: str = _JSON, headers: Mapping[str, str] | None = None
     ) -> None:
         """Answer with a body of known length."""
+        given = headers or {}
         fields = [
-            ("Cache-Control", "no-cache, private"),
-            ("Content-Type", content_type),
-            ("Date", formatdate(usegmt=True)),
+            (name, value)
+            for name, value in _usual_headers(content_type)
+            if name.lower() not in {key.lower() for key in given}
         ]
-        fields += [*(headers or {}).items(), ("Content-Length", str(len(body)))]
+        fields += [*given.items(), ("Content-Length", str(len(body)))]
         data = self._http.send(h11.Response(status_code=status, headers=fields, reason=reason_of(status).encode()))
         data += self._http.send(h11.Data(data=b"" if self.request.method == "HEAD" else body)) or b""
         data += self._http.send(h11.EndOfMessage()) or b""
@@ -127,12 +128,7 @@ class Exchange:
 
     async def start_stream(self, content_type: str = _JSON) -> None:
         """Begin an answer in chunks."""
-        fields = [
-            ("Cache-Control", "no-cache, private"),
-            ("Content-Type", content_type),
-            ("Date", formatdate(usegmt=True)),
-        ]
-        fields.append(("Transfer-Encoding", "chunked"))
+        fields = [*_usual_headers(content_type), ("Transfer-Encoding", "chunked")]
         await self.connection.send(self._http.send(h11.Response(status_code=200, headers=fields, reason=b"OK")))
 
     async def send_chunk(self, data: bytes) -> None:
@@ -156,11 +152,19 @@ class Exchange:
         return self._http.trailing_data[0]
 
 
+def _usual_headers(content_type: str) -> list[tuple[str, str]]:
+    return [
+        ("Cache-Control", "no-cache, private"),
+        ("Content-Type", content_type),
+        ("Date", formatdate(usegmt=True)),
+    ]
+
+
 Handler = Callable[[Exchange], Awaitable[None]]
 
 
 async def serve_http(connection: Connection, handle: Handler) -> None:
-    """Serve a connection until it ends.  ``handle`` answers each exchange."""
+    """Serve a connection until it ends, and close it.  ``handle`` answers each exchange."""
     http = h11.Connection(h11.SERVER)
     try:
         while (request := await _next_request(connection, http)) is not None:
@@ -171,8 +175,7 @@ async def serve_http(connection: Connection, handle: Handler) -> None:
             http.start_next_cycle()
     except h11.RemoteProtocolError as error:
         await connection.send(f"HTTP/1.1 {error.error_status_hint} Bad Request\r\nConnection: close\r\n\r\n".encode())
-    finally:
-        await connection.close()
+    await connection.close()
 
 
 async def _next_event(

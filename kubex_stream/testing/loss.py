@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from typing import Final
 
 from kubex_stream.testing.channels_server import ChannelServer
@@ -22,10 +23,12 @@ class LossyOutput:
 
     :param channels: where the output goes
     :param after: seconds of a reader's stall that lose the rest
+    :param on_loss: told how many bytes were lost
     """
 
-    def __init__(self, channels: ChannelServer, after: float) -> None:
+    def __init__(self, channels: ChannelServer, after: float, on_loss: Callable[[int], None]) -> None:
         self._channels = channels
+        self._on_loss = on_loss
         self._after = after
         self._waiting: deque[tuple[int, bytes]] = deque()
         self._size = 0
@@ -70,5 +73,6 @@ class LossyOutput:
                     async with asyncio.timeout(self._after):
                         await self._changed.wait()
                 except TimeoutError:
+                    self._on_loss(self._size)
                     self._waiting.clear()
                     self._size = 0

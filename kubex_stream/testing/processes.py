@@ -66,6 +66,10 @@ class Process:
         self._ended: asyncio.Future[int] = self._loop.create_future()
         self._watch()
 
+    def on_end(self, function: Callable[[], None]) -> None:
+        """Call ``function`` when it has ended."""
+        self._ended.add_done_callback(lambda _: function())
+
     @property
     def pid(self) -> int:
         """Its process id, which is its process group's and its session's too."""

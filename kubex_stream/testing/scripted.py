@@ -22,6 +22,7 @@ from kubex_stream.testing import frames
 from kubex_stream.testing.connection import Connection
 from kubex_stream.testing.http import Exchange, RecordedRequest, accept_key, serve_http
 from kubex_stream.testing.loop_thread import LoopThread
+from kubex_stream.testing.tasks import cancel_and_wait
 from kubex_stream.testing.tls import Certificates
 
 if TYPE_CHECKING:
@@ -181,10 +182,7 @@ class ScriptedServer:
         task.add_done_callback(self._tasks.discard)
 
     async def _cancel(self) -> None:
-        tasks = tuple(self._tasks)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await cancel_and_wait(*self._tasks)
 
     async def _accept(self) -> None:
         while True:
@@ -199,8 +197,7 @@ class ScriptedServer:
         except Exception as error:  # noqa: BLE001
             self._errors.append(error)
         finally:
-            if not connection.closed:
-                connection.abort()
+            connection.abort()
 
     async def _handle(self, exchange: Exchange) -> None:
         request = exchange.request

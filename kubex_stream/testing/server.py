@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import socket
 import ssl
+from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
@@ -17,6 +18,7 @@ from kubex_stream.testing.http import Exchange, RecordedRequest, serve_http
 from kubex_stream.testing.objects import VERSION, discovery, namespace_object, pod_object, table
 from kubex_stream.testing.store import PodState, PodStore
 from kubex_stream.testing.streams import SessionInfo, serve_stream
+from kubex_stream.testing.tasks import cancel_and_wait
 from kubex_stream.testing.watches import serve_list, serve_watch, wants_table
 
 __all__ = ("Server",)
@@ -26,6 +28,8 @@ _NOT_ALLOWED: Final = statuses.status(
     405, "the server does not allow this method on the requested resource", "MethodNotAllowed", {}
 )
 _AGGREGATED: Final = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
+#: Requests that are kept for who wants to look at them.
+_REMEMBERED: Final = 10_000
 _STREAMS: Final = ("exec", "attach")
 
 
@@ -49,9 +53,10 @@ class Server:
     ) -> None:
         self.changed = changed
         self.tokens: set[str] = set()
-        self.requests: list[RecordedRequest] = []
+        self.requests: deque[RecordedRequest] = deque(maxlen=_REMEMBERED)
         self.sessions: list[SessionInfo] = []
         self.connections = 0
+        self.lost_bytes = 0
         self.store = PodStore(changed)
         self.watcher = HangupWatcher()
         self._listener = listener
@@ -77,34 +82,39 @@ class Server:
             self.sessions.remove(info)
             self.changed()
 
+    def count_loss(self, size: int) -> None:
+        """Some output was lost on purpose."""
+        self.lost_bytes += size
+        self.changed()
+
     async def _accept(self) -> None:
         loop = asyncio.get_running_loop()
         while True:
             sock, _ = await loop.sock_accept(self._listener)
-            task = asyncio.create_task(self._serve(Connection(sock, self._context)))
+            self.connections += 1
+            task = asyncio.create_task(self._serve(Connection(sock, self._context, self._count_down)))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
     async def _serve(self, connection: Connection) -> None:
-        self.connections += 1
         try:
             await connection.handshake()
             await serve_http(connection, self._handle)
-        except (OSError, ssl.SSLError):
+        except ssl.SSLError:
+            await connection.close()  # the alert says why, so it has to arrive
+        except OSError:
             pass
         finally:
-            self.connections -= 1
-            if not connection.closed:
-                connection.abort()
-            self.changed()
+            connection.abort()
+
+    def _count_down(self) -> None:
+        self.connections -= 1
+        self.changed()
 
     async def aclose(self) -> None:
         """End everything."""
         self._accepting.cancel()
-        tasks = {self._accepting, *self._tasks}
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await cancel_and_wait(self._accepting, *self._tasks)
         await self.store.aclose()
         self.watcher.close()
 

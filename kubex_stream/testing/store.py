@@ -67,6 +67,7 @@ class PodState:
     deleted: datetime | None = None
     containers: dict[str, ContainerState] = field(default_factory=dict)
     processes: set[Process] = field(default_factory=set)
+    used: bool = False
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
 
@@ -127,6 +128,7 @@ class PodStore:
         if pod.phase == "Running":
             for state in pod.containers.values():
                 self._start(pod, state)
+            _settle(pod)
         self._record("ADDED", pod)
         return pod
 
@@ -160,18 +162,23 @@ class PodStore:
             state.exit_code, state.finished_at, state.failure = 128, datetime.now(UTC), str(error)
             return
         state.main = MainProcess(container, process)
-        pod.processes.add(process)
+        self.track(pod, process)
         task = asyncio.create_task(self._follow(pod, state, state.main))
         pod.tasks.add(task)
         task.add_done_callback(pod.tasks.discard)
+
+    def track(self, pod: PodState, process: Process) -> None:
+        """A process of ``pod``, to be killed with it."""
+        pod.used = True
+        pod.processes.add(process)
+        process.on_end(self._changed)
+        self._changed()
 
     async def _follow(self, pod: PodState, state: ContainerState, main: MainProcess) -> None:
         code = await main.wait()
         pod.processes.discard(main.process)
         state.exit_code, state.finished_at = code, datetime.now(UTC)
-        if all(container.gone for container in pod.containers.values()):
-            codes = [container.exit_code for container in pod.containers.values()]
-            pod.phase = "Failed" if any(codes) else "Succeeded"
+        _settle(pod)
         if pod.deleted is None:
             self._record("MODIFIED", pod)
 
@@ -187,6 +194,8 @@ class PodStore:
         shutil.rmtree(self._directory / pod.uid, ignore_errors=True)
 
     async def _kill(self, pod: PodState) -> None:
+        if not pod.used:
+            return
         processes = tuple(pod.processes)
         for process in processes:
             process.kill_group()
@@ -204,3 +213,10 @@ class PodStore:
         """Kill everything and remove the directories."""
         await asyncio.gather(*(self._kill(pod) for pod in self.pods.values()))
         shutil.rmtree(self._directory, ignore_errors=True)
+
+
+def _settle(pod: PodState) -> None:
+    """The phase of a pod whose containers have all ended."""
+    if all(container.gone for container in pod.containers.values()):
+        codes = [container.exit_code for container in pod.containers.values()]
+        pod.phase = "Failed" if any(codes) else "Succeeded"

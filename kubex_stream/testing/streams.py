@@ -147,29 +147,23 @@ async def serve_stream(
         return
     assert pod is not None
     upgrade = request.header("Upgrade").lower() if "upgrade" in request.header("Connection").lower() else ""
-    if not upgrade:
-        await exchange.respond_json(statuses.bad_request("Upgrade request required"))
-        return
     row = _negotiate(request, behaviour)
     translated = behaviour.way == "apiserver" and row is V5
-    refusal = _kubelet_refusal(kind, pod, found, request)
-    if refusal is not None and not translated:
-        await exchange.respond_text(*refusal)
+    refused = _kubelet_refusal(kind, pod, found, request)
+    if not upgrade:
+        await exchange.respond_json(statuses.bad_request("Upgrade request required"))
+    elif refused is not None and not translated:
+        await exchange.respond_text(*refused)
     elif upgrade != "websocket":
         await exchange.respond_json(statuses.bad_request(f"this cluster speaks WebSocket only, not {upgrade.upper()}"))
     elif not await _refuse_handshake(exchange, row, hop=not translated):
         assert row is not None
         channels = await _accept(exchange, row, behaviour)
-        streams = _streams_of(request)
-        await channels.open(stdout=streams.stdout, stderr=streams.stderr)
-        if refusal is not None:
-            await channels.finish(statuses.apiserver_failure(refusal[1]))
-            return
-        command = tuple(request.values("command")) if kind == "exec" else ()
-        declared = pod.declared
-        info = SessionInfo(kind, declared.namespace, declared.name, found.declared.name, row.name, command)
-        with server.session(info):
-            await _serve_session(server, pod, found, channels, streams, info)
+        await channels.open(stdout=_streams_of(request).stdout, stderr=_streams_of(request).stderr)
+        if refused is not None:
+            await channels.finish(statuses.apiserver_failure(refused[1]))
+        else:
+            await _serve_session(server, pod, found, channels, kind, request)
 
 
 async def _serve_session(
@@ -177,19 +171,33 @@ async def _serve_session(
     pod: PodState,
     container: ContainerState,
     channels: ChannelServer,
-    streams: Streams,
-    info: SessionInfo,
+    kind: str,
+    request: RecordedRequest,
 ) -> None:
-    if info.kind == "attach":
-        if container.main is None:
+    streams, name = _streams_of(request), container.declared.name
+    command = tuple(request.values("command")) if kind == "exec" else ()
+    info = SessionInfo(kind, pod.declared.namespace, pod.declared.name, name, channels.row.name, command)
+    with server.session(info):
+        if kind == "exec":
+            await _exec(server, pod, container, channels, streams, command)
+        elif container.main is None:
             await _idle(channels)
         else:
             streams.tty = container.declared.tty
             await AttachSession(channels, container.main, streams).run()
-        return
+
+
+async def _exec(
+    server: Server,
+    pod: PodState,
+    container: ContainerState,
+    channels: ChannelServer,
+    streams: Streams,
+    command: tuple[str, ...],
+) -> None:
     try:
         process = start_process(
-            info.command,
+            command,
             directory=container.directory,
             env=container.env | ({"TERM": "xterm"} if streams.tty else {}),
             tty=streams.tty,
@@ -200,10 +208,9 @@ async def _serve_session(
     except StartFailure as error:
         await channels.finish(statuses.exec_failure(channels.row, statuses.start_text(str(error))))
         return
-    pod.processes.add(process)
-    server.changed()
+    server.store.track(pod, process)
     try:
-        await ExecSession(channels, process, streams, server.watcher).run()
+        await ExecSession(channels, process, streams, server.watcher, server.count_loss).run()
     finally:
         if process.exit_code is not None:  # otherwise the cluster is ending, and will end the process too
             pod.processes.discard(process)

@@ -12,6 +12,7 @@ from kubex_stream.testing.objects import pod_object, table
 from kubex_stream.testing.selectors import Filter, SelectorError, pod_filter
 from kubex_stream.testing.statuses import bad_request, go_json, status
 from kubex_stream.testing.store import PodStore
+from kubex_stream.testing.tasks import cancel_and_wait
 
 __all__ = ("serve_list", "serve_watch", "wants_table")
 
@@ -82,9 +83,7 @@ async def serve_watch(exchange: Exchange, store: PodStore, namespace: str) -> No
     try:
         await asyncio.wait({leaving, sending}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
     finally:
-        for task in (leaving, sending):
-            task.cancel()
-        await asyncio.gather(leaving, sending, return_exceptions=True)
+        await cancel_and_wait(leaving, sending)
     with contextlib.suppress(OSError):
         await exchange.end_stream()
     if leaving.done() and not leaving.cancelled():

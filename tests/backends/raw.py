@@ -107,9 +107,10 @@ class Peer:
     def has_request(self) -> bool:
         """Whether another request comes, and no end."""
         try:
-            self._buffer += self.read(1)
+            first = self.read(1)
         except (EOFError, OSError):
             return False
+        self._buffer = first + self._buffer
         return True
 
     def send(self, data: bytes) -> None:

@@ -9,6 +9,7 @@ import anyio
 import anyio.to_thread
 import pytest
 
+from kubex_stream.client import WebSocketConnection
 from kubex_stream.errors import ConnectionLost
 from tests.backends.conftest import Connect, OpenClient, Prepare
 from tests.backends.raw import CLOSE, Frame, Peer, RawServer, frame
@@ -131,6 +132,12 @@ async def test_a_peer_that_sends_for_ever(connect: Connect, tls: Contexts) -> No
                 await websocket.close()
 
 
+async def send_until_the_end(websocket: WebSocketConnection) -> None:
+    """Send until that fails."""
+    while True:
+        await websocket.send_bytes(b"x" * 65536)
+
+
 class Deaf:
     """A server that reads nothing after the handshake, until it is told to look whether TCP has ended."""
 
@@ -153,8 +160,7 @@ async def test_a_peer_that_does_not_read(connect: Connect, tls: Contexts) -> Non
 
             async def send() -> None:
                 with pytest.raises(ConnectionLost):
-                    while True:
-                        await websocket.send_bytes(b"x" * 65536)
+                    await send_until_the_end(websocket)
 
             group.start_soon(send)
             await anyio.sleep(0.3)
@@ -258,8 +264,7 @@ async def test_abort_frees_blocked_tasks(connect: Connect, tls: Contexts) -> Non
 
             async def send() -> None:
                 with pytest.raises(ConnectionLost):
-                    while True:
-                        await websocket.send_bytes(b"x" * 65536)
+                    await send_until_the_end(websocket)
 
             async def receive() -> None:
                 with pytest.raises(ConnectionLost):

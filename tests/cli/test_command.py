@@ -21,8 +21,8 @@ def test_version(run: Run) -> None:
 @pytest.mark.parametrize(
     "arguments", [(), ("--help",), ("exec", "--help"), ("cluster", "--help"), ("backends", "--help")]
 )
-def test_help(run: Run, arguments: tuple[str, ...]) -> None:
-    done = run(*arguments)
+def test_help(parse: Run, arguments: tuple[str, ...]) -> None:
+    done = parse(*arguments)
     assert done.stdout.startswith(b"Usage: kubex-stream")
     assert (done.stderr, done.returncode) == (b"", 0)
 

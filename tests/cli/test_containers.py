@@ -56,5 +56,5 @@ def test_a_container_that_is_not_there(annotation: str | None, wanted: str | Non
 
 
 def test_a_pod_without_containers() -> None:
-    with pytest.raises(UsageError, match="^pod default/web-0 does not have any containers$"):
+    with pytest.raises(UsageError, match=r"^pod default/web-0 does not have any containers$"):
         choose(pod(containers=[]))

@@ -15,6 +15,7 @@ import pytest
 from kubex_stream import ConnectionLost, Pods
 from kubex_stream.client import BaseClient, Request
 from tests.cluster.conftest import IMAGE, Connect, create_pod
+from tests.conftest import Runtime
 
 pytestmark = pytest.mark.anyio
 FROZEN = os.environ.get("KUBEX_STREAM_APISERVER_PIDFILE", "")
@@ -56,7 +57,7 @@ async def test_a_pod_deleted_in_mid_stream_is_exit_code_137(
 @pytest.mark.skipif(not FROZEN, reason="KUBEX_STREAM_APISERVER_PIDFILE names no API server that may be stopped")
 @pytest.mark.parametrize("special_context", ["translated"], indirect=True)
 async def test_an_api_server_that_stops_answering_is_noticed(connect: Connect, special_context: str) -> None:
-    pid = int(Path(FROZEN).read_text())
+    pid = int(Path(FROZEN).read_text().split()[0])
     async with connect(special_context, heartbeat=0.5, heartbeat_timeout=2.0) as pods:
         async with pods.exec.stream("box", ["sh", "-c", "echo on; sleep 1000"], container="main") as process:
             assert await process.stdout.receive() == b"on\n"
@@ -102,10 +103,10 @@ async def test_input_to_a_process_that_never_reads_can_be_cancelled(connect: Con
 
 
 async def test_a_finished_command_whose_reader_stalls_for_20_s_loses_nothing(
-    connect: Connect, context: str | None, backend: str, event_loop: str
+    connect: Connect, context: str | None, runtime: Runtime
 ) -> None:
     """Twenty sessions with a half-closable stdin, so on v5, and twenty without, so on v4; every other client loses some of these."""
-    if (backend, event_loop) not in (("aiohttp", "asyncio"), ("httpx", "trio")):
+    if runtime not in (Runtime("asyncio", "aiohttp"), Runtime("trio", "httpx")):
         pytest.skip("a stall of 20 s each: one event loop of each backend is enough")
     size = 16 * 1024 * 1024
     received: list[tuple[str, int, int]] = []

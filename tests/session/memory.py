@@ -103,8 +103,8 @@ class MemoryConnection(WebSocketConnection):
 
     @property
     def left(self) -> int:
-        """How much of what was fed has not been received."""
-        return len(self._incoming)
+        """How many messages have not been received."""
+        return sum(isinstance(message, bytes) for message in self._incoming)
 
     @property
     def stdin(self) -> bytes:
@@ -246,7 +246,7 @@ class PingableConnection(MemoryConnection):
         return super()._next()
 
     async def pinged(self, times: int) -> None:
-        """Wait for so many more pings; each is a turn of the session's keeper."""
+        """Wait for so many more pings."""
         goal = self.pings + times
         await self.until(lambda: self.pings >= goal)
 

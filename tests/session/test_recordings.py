@@ -185,54 +185,51 @@ async def check_ending(process: Process, expected: Expected) -> None:
         assert await process.wait() == expected.ending == process.exit_code
 
 
-@pytest.mark.anyio
-@pytest.mark.parametrize("expected", SESSIONS, ids=str)
-async def test_a_session_read_all_at_once(expected: Expected) -> None:
-    recording = Recording(expected.name)
-    await converse(ReplayConnection(recording, strict=False), recording, expected, speaking=False)
+#: Messages that are all there at once, and messages that come frame by frame.
+KINDS: Final = (ReplayConnection, SteppingReplay)
 
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("expected", SESSIONS, ids=str)
-async def test_a_session_read_frame_by_frame(expected: Expected) -> None:
+async def test_a_session_read_at_once_and_frame_by_frame(expected: Expected) -> None:
     recording = Recording(expected.name)
-    await converse(SteppingReplay(recording, strict=False), recording, expected, speaking=False)
+    for kind in KINDS:
+        await converse(kind(recording, strict=False), recording, expected, speaking=False)
 
 
 @pytest.mark.anyio
-@pytest.mark.parametrize("kind", [ReplayConnection, SteppingReplay])
 @pytest.mark.parametrize("expected", [e for e in SESSIONS if e.ours], ids=str)
-async def test_the_same_calls_make_the_same_session(expected: Expected, kind: type[ReplayConnection]) -> None:
+async def test_the_same_calls_make_the_same_session(expected: Expected) -> None:
     recording = Recording(expected.name)
-    connection = kind(recording)
-    client = await converse(connection, recording, expected, speaking=True)
+    for kind in KINDS:
+        connection = kind(recording)
+        client = await converse(connection, recording, expected, speaking=True)
 
-    assert Sent.of(connection.sent) == recording.sent
-    ((request, offered),) = client.handshakes
-    assert offered == recording.offered
-    target = urlsplit(request.url)
-    assert target.path == recording.path
-    if expected.query:
-        assert sorted(pair for pair in parse_qsl(target.query) if pair[1] != "false") == recording.query
-    assert connection.closed_with == 1000
+        assert Sent.of(connection.sent) == recording.sent
+        ((request, offered),) = client.handshakes
+        assert offered == recording.offered
+        target = urlsplit(request.url)
+        assert target.path == recording.path
+        if expected.query:
+            assert sorted(pair for pair in parse_qsl(target.query) if pair[1] != "false") == recording.query
+        assert connection.closed_with == 1000
 
 
 @pytest.mark.anyio
-@pytest.mark.parametrize("kind", [ReplayConnection, SteppingReplay])
 @pytest.mark.parametrize("expected", WHOLE_RUNS, ids=str)
-async def test_the_same_sessions_as_a_run(expected: Expected, kind: type[ReplayConnection]) -> None:
+async def test_the_same_sessions_as_a_run(expected: Expected) -> None:
     recording = Recording(expected.name)
     fed = recording.sent.stdin if expected.ours and recording.sent.closes else None
-    async with MemoryClient(kind(recording, strict=fed is not None)) as client:
-        pods = Pods(client, "wire")
-        run = pods.exec.run("one", ["x"], input=fed, protocols=recording.offered)
-        if isinstance(expected.ending, type):
-            with pytest.raises(expected.ending) as raised:
-                await run
-            assert getattr(raised.value, "stdout", None) == expected.stdout
-        else:
-            done = await run
-            assert (done.exit_code, done.stdout, done.stderr) == (expected.ending, expected.stdout, expected.stderr)
+    for kind in KINDS:
+        async with MemoryClient(kind(recording, strict=fed is not None)) as client:
+            run = Pods(client, "wire").exec.run("one", ["x"], input=fed, protocols=recording.offered)
+            if isinstance(expected.ending, type):
+                with pytest.raises(expected.ending) as raised:
+                    await run
+                assert getattr(raised.value, "stdout", None) == expected.stdout
+            else:
+                done = await run
+                assert (done.exit_code, done.stdout, done.stderr) == (expected.ending, expected.stdout, expected.stderr)
 
 
 def test_every_recorded_session_is_replayed_somewhere() -> None:

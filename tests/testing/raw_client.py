@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import ssl
 import struct
@@ -41,20 +42,24 @@ class Heard:
     end: str = ""
 
     def channel(self, number: int) -> bytes:
-        return b"".join(payload[1:] for opcode, payload in self.frames if opcode < CLOSE and payload[:1] == bytes([number]))
+        return b"".join(
+            payload[1:] for opcode, payload in self.frames if opcode < CLOSE and payload[:1] == bytes([number])
+        )
 
 
 class RawClient:
     """One connection, connected to the cluster's port."""
 
-    def __init__(self, cluster: EmbeddedCluster, *, timeout: float = PATIENCE) -> None:
+    def __init__(
+        self, cluster: EmbeddedCluster, *, timeout: float = PATIENCE, context: ssl.SSLContext | None = None
+    ) -> None:
         url = urlsplit(cluster.url)
         assert url.hostname is not None
         assert url.port is not None
         sock = socket.create_connection((url.hostname, url.port), timeout=timeout)
         if url.scheme == "https":
-            context = ssl.create_default_context(cadata=cluster.ca_pem.decode())
-            sock = context.wrap_socket(sock, server_hostname=url.hostname)
+            context = context or ssl.create_default_context(cadata=cluster.ca_pem.decode())
+            sock = context.wrap_socket(sock, server_hostname=url.hostname, suppress_ragged_eofs=False)
         self.sock = sock
         self.buffer = b""
         self.prefix = url.path
@@ -78,14 +83,14 @@ class RawClient:
         lines += [f"{name}: {value}" for name, value in headers or []]
         self.sock.sendall("\r\n".join([*lines, "", ""]).encode())
 
-    def _more(self) -> bool:
+    def more(self) -> bool:
         data = self.sock.recv(262144)
         self.buffer += data
         return bool(data)
 
     def head(self) -> Answer:
         while b"\r\n\r\n" not in self.buffer:
-            assert self._more(), f"the connection ended in the head: {self.buffer!r}"
+            assert self.more(), f"the connection ended in the head: {self.buffer!r}"
         head, _, self.buffer = self.buffer.partition(b"\r\n\r\n")
         line, *rest = head.decode().split("\r\n")
         headers = [(name, value.strip()) for name, _, value in (each.partition(":") for each in rest)]
@@ -96,20 +101,22 @@ class RawClient:
         found = self.head()
         length = found.header("Content-Length")
         if length is None:
-            while self._more():
+            while self.more():
                 pass
             found.body, self.buffer, found.ended = self.buffer, b"", True
         else:
             while len(self.buffer) < int(length):
-                assert self._more()
+                assert self.more()
             found.body, self.buffer = self.buffer[: int(length)], self.buffer[int(length) :]
         return found
 
     def ended(self) -> bool:
         """Whether the server ends the connection now."""
-        return not self._more()
+        return not self.more()
 
-    def send(self, payload: bytes, opcode: int = BINARY, *, fin: bool = True, masked: bool = True, rsv: int = 0) -> None:
+    def send(
+        self, payload: bytes, opcode: int = BINARY, *, fin: bool = True, masked: bool = True, rsv: int = 0
+    ) -> None:
         self.sock.sendall(frame(payload, opcode, fin=fin, masked=masked, rsv=rsv))
 
     def receive(self) -> tuple[int, bytes] | None:
@@ -118,7 +125,7 @@ class RawClient:
             found = self._cut()
             if found is not None:
                 return found
-            if not self._more():
+            if not self.more():
                 assert not self.buffer, "the connection ended within a frame"
                 return None
 
@@ -146,7 +153,7 @@ class RawClient:
             while (found := self.receive()) is not None:
                 heard.frames.append(found)
             heard.end = "eof"
-        except ConnectionResetError:
+        except (ConnectionResetError, ssl.SSLEOFError):  # under TLS an RST looks like a TCP end without close_notify
             heard.end = "reset"
         return heard
 
@@ -221,3 +228,12 @@ def run(cluster: EmbeddedCluster, command: list[str], protocol: str = V5, **flag
     """A command that needs no input, until the end of the connection."""
     with open_exec(cluster, command, protocol, **flags) as client:
         return client.rest()
+
+
+def exit_code(heard: Heard) -> int:
+    """The exit code that a session's Status tells."""
+    status = json.loads(heard.channel(3))
+    if status["status"] == "Success":
+        return 0
+    assert status["reason"] == "NonZeroExitCode"
+    return int(status["details"]["causes"][0]["message"])

@@ -18,9 +18,7 @@ from kubex_stream.testing.frames import (
     xor_mask,
 )
 
-_FRAMES = st.builds(
-    Frame, st.integers(0, 15), st.binary(max_size=300), st.booleans(), st.integers(0, 7), st.booleans()
-)
+_FRAMES = st.builds(Frame, st.integers(0, 15), st.binary(max_size=300), st.booleans(), st.integers(0, 7), st.booleans())
 
 
 def _all(reader: FrameReader) -> list[Frame]:
@@ -66,7 +64,9 @@ def test_known_bytes(hex_bytes: str, frame: Frame) -> None:
         assert _encode(frame).hex() == hex_bytes
 
 
-@pytest.mark.parametrize(("size", "head"), [(125, "827d"), (126, "827e007e"), (65535, "827effff"), (65536, "827f" + "0" * 11 + "10000")])
+@pytest.mark.parametrize(
+    ("size", "head"), [(125, "827d"), (126, "827e007e"), (65535, "827effff"), (65536, "827f" + "0" * 11 + "10000")]
+)
 def test_the_length_is_written_in_its_shortest_form(size: int, head: str) -> None:
     data = encode_frame(BINARY, bytes(size))
     assert data[: len(data) - size].hex() == head
