@@ -41,7 +41,7 @@ from kubex_stream_aiohttp.settings import (
     ignored_options,
     ignored_phases,
     pool_connector,
-    read_buffer_size,
+    read_buffer,
     request_timeout,
     stream_connector,
     stream_timeout,
@@ -93,8 +93,8 @@ class AioHttpClient(BaseClient):
             pool,
             connector_owner=own is None,
             response_class=PromptResponse,
-            read_bufsize=read_buffer_size(self.options),
             skip_auto_headers=("Content-Type",),
+            **read_buffer(self.options),
         )
         self._streaming = self._session(
             streams, connector_owner=own is None, response_class=SingleResponse, skip_auto_headers=_NOT_ADDED

@@ -32,12 +32,12 @@ class PromptResponse(aiohttp.ClientResponse):
         held = self.connection is not None
         super().close()
         if self.transport is not None and (held or self.transport.is_closing()):
-            pass
+            self.transport.abort()
 
     def finish(self) -> None:
         """After the whole body was read: when the connection is not kept for another request, end it."""
         if self.transport is not None and self.transport.is_closing():
-            pass
+            self.transport.abort()
 
 
 class SingleResponse(PromptResponse):

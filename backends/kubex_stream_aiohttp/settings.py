@@ -14,7 +14,7 @@ __all__ = (
     "ignored_options",
     "ignored_phases",
     "pool_connector",
-    "read_buffer_size",
+    "read_buffer",
     "request_timeout",
     "stream_connector",
     "stream_timeout",
@@ -22,8 +22,6 @@ __all__ = (
 
 DEFAULT_POOL_SIZE: Final = 100
 DEFAULT_BUFFER_SIZE: Final = 2**21
-#: aiohttp's own.
-LIBRARY_BUFFER_SIZE: Final = 2**16
 
 
 def ignored_options(options: ClientOptions, *, own_session: bool) -> list[str]:
@@ -76,11 +74,11 @@ def _limit(value: int | EllipsisType | None, default: int) -> int:
     return 0 if value is None else value
 
 
-def read_buffer_size(options: ClientOptions) -> int:
-    """Bytes of a plain response that are read ahead."""
+def read_buffer(options: ClientOptions) -> dict[str, int]:
+    """How much of a plain response is read ahead, as an argument of a ClientSession; none for aiohttp's default."""
     if options.buffer_size is None:
-        return LIBRARY_BUFFER_SIZE
-    return DEFAULT_BUFFER_SIZE if isinstance(options.buffer_size, EllipsisType) else options.buffer_size
+        return {}
+    return {"read_bufsize": DEFAULT_BUFFER_SIZE if isinstance(options.buffer_size, EllipsisType) else options.buffer_size}
 
 
 def request_timeout(timeout: Timeout | Any | None, default: aiohttp.ClientTimeout) -> aiohttp.ClientTimeout:

@@ -1,8 +1,8 @@
 """The body of a response, piece by piece.
 
 httpx's bodies are chains of async generators.  One that is left in the middle would be finished by the garbage collector, in a task
-that nobody started (asyncio) or with a warning (trio); so :meth:`Body.aclose` ends the network stream first and then runs the chain
-into the error that this makes.  Where a cancelled read has to lose nothing, the chain is driven from outside (see ``drive.py``).
+that nobody started (asyncio) or with a warning (trio); so :meth:`Body.aclose` runs the chain into an error: a cancellation, or where
+the chain is driven from outside, so that a cancelled read loses nothing (see ``drive.py``), the end of the network stream.
 """
 
 from __future__ import annotations
@@ -50,8 +50,9 @@ class Body(AsyncIterator[bytes]):
         self._release = release
         self._network: httpcore.AsyncNetworkStream | None = response.extensions.get("network_stream")
         own = None if self._network is None else self._network.get_extra_info(STREAM)
-        if resumable and isinstance(own, Stream):
-            own.driven = True
+        self._driven: Stream | None = own if resumable and isinstance(own, Stream) else None
+        if self._driven is not None:
+            self._driven.driven = True
         self._pieces = cast("AsyncGenerator[bytes, None]", response.aiter_bytes())
         self._next: Drive[bytes] | None = None
         self._started = self._reading = self._ended = self._closed = False
@@ -112,14 +113,14 @@ class Body(AsyncIterator[bytes]):
         unfinished = self._started and not self._ended and self._broken is None
         if not self._ended:
             self._break("was closed by this side")
-        with suppress(*LIBRARY_ERRORS, StopAsyncIteration):
-            if not unfinished:
-                pass
-            elif self._network is None:
-                await self._pieces.aclose()
-            else:
-                await self._network.aclose()
-                while not self._reading:
+        if self._reading or (unfinished and self._driven is not None):
+            with suppress(*LIBRARY_ERRORS):
+                await (self._driven or self._network or self._response).aclose()
+        if unfinished and not self._reading:
+            with suppress(*LIBRARY_ERRORS, StopAsyncIteration), anyio.CancelScope() as scope:
+                if self._driven is None:
+                    scope.cancel()
+                while True:
                     await self._pull()
         with suppress(*LIBRARY_ERRORS):
             await self._response.aclose()

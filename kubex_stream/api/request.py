@@ -158,7 +158,7 @@ class Opening:
                 if not _refuses_subprotocol(error):
                     raise start_error(error) from error
                 if number == len(offers):
-                    raise self._without_half_close(offer) or error from error
+                    raise self._without_half_close(offer) or start_error(error) from error
         assert connection.negotiated_subprotocol is not None
         self.client.observer.opened(self.path, connection.negotiated_subprotocol)
         return ChannelSession(

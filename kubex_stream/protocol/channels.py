@@ -93,9 +93,11 @@ class ChannelProtocol:
         if message[0] not in _DIGITS:
             return None
         try:
-            return message[0] - 0x30, base64.b64decode(message[1:], validate=True)
+            payload = base64.b64decode(message[1:], validate=True)
         except binascii.Error:
             return None
+        # Padding behind whole groups is what Python lets pass and servers do not.
+        return None if len(message) - 1 != (len(payload) + 2) // 3 * 4 else (message[0] - 0x30, payload)
 
     def encode_close(self, channel: int) -> bytes:
         """The message that half-closes ``channel``.

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import inspect
 import io
-from collections.abc import AsyncIterable, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Final, Generic, Protocol, TypeVar
 
@@ -202,7 +202,7 @@ async def _converse(
     failures: list[Exception] = []
     async with anyio.create_task_group() as tasks:
 
-        async def guarded(work: Callable[[], Awaitable[None]]) -> None:
+        async def guarded(work: Callable[[], Awaitable[object]]) -> None:
             # One failing half ends the other, and its exception leaves as it is, not in a group.
             try:
                 await work()
@@ -213,7 +213,7 @@ async def _converse(
         if given is not None:
             tasks.start_soon(guarded, lambda: _feed(process, given))
         if capture.keeps_all(session):
-            await session.drain(capture.sinks(session))
+            await guarded(lambda: session.drain(capture.sinks(session)))
         else:
             await guarded(lambda: _copy_all(process, session, capture))
         tasks.cancel_scope.cancel()
@@ -227,13 +227,21 @@ async def _converse(
 async def _feed(process: ExecProcess[OutputStream], given: Input) -> None:
     try:
         if isinstance(given, AsyncIterable):
-            async for piece in given:
-                await process.stdin.send(piece)
+            await _feed_pieces(process, given)
         else:
             await process.stdin.send(given)
         await process.stdin.aclose()
     except StdinBroken:
         return  # it has stopped reading, as `head` does; how it ended is told by its Status
+
+
+async def _feed_pieces(process: ExecProcess[OutputStream], pieces: AsyncIterable[bytes]) -> None:
+    try:
+        async for piece in pieces:
+            await process.stdin.send(piece)
+    finally:
+        if isinstance(pieces, AsyncGenerator):
+            await pieces.aclose()  # nobody else can, where one was made for this call and is not used up
 
 
 async def _copy_all(process: ExecProcess[OutputStream], session: ChannelSession, capture: _Capture) -> None:

@@ -149,6 +149,7 @@ class ChannelSession:
                 message = await self._next_message()
                 if message and (sink := sinks.get(message[0])) is not None:
                     self._count(message)
+                    self.bytes_in += len(message) - 1
                     if len(message) > 1:
                         sink(memoryview(message)[1:] if len(message) > _VIEW_FROM else message[1:])
                 elif message:
@@ -250,24 +251,23 @@ class ChannelSession:
 
     def _count(self, message: Message) -> None:
         self.frames_in += 1
-        self.bytes_in += len(message) - 1
         if self._observer is not None:
             self._observer.frame(self.path, sent=False, channel=message[0], size=len(message) - 1)
 
     def _accept(self, message: Message, wanted: ChannelBuffer | None) -> bytes | None:
         """Put a message where it belongs; the payload itself where it belongs to ``wanted``, which is empty."""
+        self._count(message)
         channel = message[0]
         buffer = self.outputs.get(channel)
         if buffer is not None:
-            self._count(message)
             payload = bytes(message[1:])
+            self.bytes_in += len(payload)
             if buffer is wanted and not buffer.closed:
                 return payload
             if payload and buffer.put(payload):
                 self.spooled += len(payload)
             self._notify()
             return None
-        self.frames_in += 1
         if channel == ERROR_CHANNEL:
             self._accept_status(message[1:])
         elif len(message) > 1:

@@ -20,7 +20,7 @@ from kubex_stream.configuration import ClientConfiguration
 from kubex_stream.core.params import Timeout
 from kubex_stream.errors import ConnectionLost
 from kubex_stream_aiohttp import AioHttpClient, AioHttpWebSocketConnection
-from kubex_stream_aiohttp.settings import pool_connector, request_timeout, stream_timeout
+from kubex_stream_aiohttp.settings import pool_connector, read_buffer, request_timeout, stream_timeout
 from kubex_stream_aiohttp.writing import write, write_now
 from tests.backends.conftest import Prepare
 from tests.backends.raw import CLOSE, Head, Peer, RawServer, frame, proxy_handler, response
@@ -86,6 +86,14 @@ async def test_the_pool(options: dict[str, Any], limits: tuple[int, int, bool]) 
     connector = pool_connector(ClientOptions(**options))
     assert (connector.limit, connector.limit_per_host, connector.force_close) == limits
     await connector.close()
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [({}, {"read_bufsize": 2**21}), ({"buffer_size": None}, {}), ({"buffer_size": 77}, {"read_bufsize": 77})],
+)
+def test_the_read_buffer(options: dict[str, Any], expected: dict[str, int]) -> None:
+    assert read_buffer(ClientOptions(**options)) == expected
 
 
 def test_timeouts() -> None:

@@ -111,7 +111,21 @@ def test_base64_rows_on_the_wire(row: ChannelProtocol, channel: int, payload: by
 
 @pytest.mark.parametrize("row", TEXT, ids=named)
 @pytest.mark.parametrize(
-    "message", [b"0!!!!", b"0YWJ", b"0YQ", b"0=", b"0YQ==YQ==", b"0Y WJj", b"0-_-_", b"0\xff\xfe"], ids=repr
+    "message",
+    [
+        b"0!!!!",
+        b"0YWJ",
+        b"0YQ",
+        b"0=",
+        b"0YQ==YQ==",
+        b"0YWJj=",
+        b"0YWJj==",
+        b"0YWJj====",
+        b"0Y WJj",
+        b"0-_-_",
+        b"0\xff\xfe",
+    ],
+    ids=repr,
 )
 def test_invalid_base64_is_dropped(row: ChannelProtocol, message: bytes) -> None:
     assert row.decode(message) is None

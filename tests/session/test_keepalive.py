@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import anyio
 import pytest
-from anyio.lowlevel import checkpoint
 
 from kubex_stream import ClientOptions, ConnectionLost, KubexClientException
 
@@ -94,9 +93,9 @@ async def test_a_server_that_answers_no_ping_is_given_up() -> None:
         assert raised.value.statistics is not None
         assert raised.value.statistics.bytes_in == 10
         assert connection.closed
-        assert connection.cut
         with pytest.raises(ConnectionLost):
             await process.wait()
+    assert connection.cut
 
 
 async def test_a_run_is_given_up_with_its_partial_output() -> None:
@@ -252,7 +251,7 @@ async def test_a_ping_that_fails_leaves_it_to_the_reader() -> None:
 async def test_the_round_trip_time_is_that_of_the_last_answered_ping() -> None:
     connection = PingableConnection(READY)
     async with serving(connection, options=BRISK) as pods, pods.exec.stream("one", ["x"]) as process:
-        assert process.statistics.rtt is None
+        assert "rtt" not in str(process.statistics)
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(process.wait)
             await connection.pinged(3)
@@ -261,4 +260,3 @@ async def test_the_round_trip_time_is_that_of_the_last_answered_ping() -> None:
         assert rtt is not None
         assert 0 <= rtt < 5
         assert f"rtt {rtt * 1000:.1f} ms" in str(process.statistics)
-        await checkpoint()

@@ -44,6 +44,12 @@ REFUSED: list[tuple[str, type[ApiError], type[ApiError], str]] = [
 ]
 
 
+@pytest.fixture
+def anyio_backend() -> str:
+    """One event loop is enough: nothing here waits for anything."""
+    return "asyncio"
+
+
 def check(error: ApiError, recording: Recording, text: str) -> None:
     answer = recording.response
     assert error.status_code == answer.status_code

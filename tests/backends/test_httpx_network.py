@@ -1,0 +1,432 @@
+"""The network streams of the httpx backend: what was accepted goes out whole, a cancelled read loses nothing, abort frees everybody."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import socket
+import ssl
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+import anyio
+import anyio.lowlevel
+import httpcore
+import pytest
+
+from kubex_stream_httpx.dialer import open_socket
+from kubex_stream_httpx.drive import Drive, Want
+from kubex_stream_httpx.network import SocketStream, Stream
+
+pytestmark = pytest.mark.anyio
+
+Pair = tuple[Stream, Stream]
+
+
+def sockets(buffer: int = 8192) -> tuple[SocketStream, SocketStream]:
+    """Two ends with small buffers."""
+    ends = socket.socketpair()
+    for end in ends:
+        end.setblocking(False)
+        end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, buffer)
+        end.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
+    return SocketStream(ends[0]), SocketStream(ends[1])
+
+
+class Server(Stream):
+    """The server's end of TLS, by the standard library's own means, so that two different halves meet."""
+
+    def __init__(self, lower: SocketStream, context: ssl.SSLContext) -> None:
+        self._lower = lower
+        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
+
+    async def _retry(self, action: Callable[[], Any]) -> Any:
+        while True:
+            try:
+                return action()
+            except ssl.SSLWantReadError:
+                await self._lower.write(self._outgoing.read())
+                self._incoming.write(await self._lower.receive(65536))
+            finally:
+                await self._lower.write(self._outgoing.read())
+
+    async def handshake(self) -> None:
+        await self._retry(self._tls.do_handshake)
+
+    async def receive(self, max_bytes: int) -> bytes:
+        data: bytes = await self._retry(lambda: self._tls.read(max_bytes))
+        return data
+
+    async def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        view = memoryview(buffer)
+        while view:
+            view = view[await self._retry(lambda rest=view: self._tls.write(rest)) :]
+
+    @property
+    def backlog(self) -> int:
+        return self._lower.backlog
+
+    def queue(self, data: bytes) -> None:
+        raise NotImplementedError
+
+    def try_send(self) -> bool:
+        raise NotImplementedError
+
+    async def flush(self) -> None:
+        raise NotImplementedError
+
+    async def abort(self) -> None:
+        await self._lower.abort()
+
+    async def aclose(self) -> None:
+        await self._lower.aclose()
+
+
+@pytest.fixture(params=["plain", "tls"])
+def pair(request: pytest.FixtureRequest, server_tls: ssl.SSLContext, client_tls: ssl.SSLContext) -> Callable[[], Any]:
+    """Ours and the peer's end, connected."""
+
+    @asynccontextmanager
+    async def connected() -> AsyncGenerator[Pair, None]:
+        ours, theirs = sockets()
+        ends: Pair = (ours, theirs)
+        if request.param == "tls":
+            server = Server(theirs, server_tls)
+            async with anyio.create_task_group() as group:
+                group.start_soon(server.handshake)
+                ends = (await ours.start_tls(client_tls, "cluster.test"), server)
+        try:
+            yield ends
+        finally:
+            for end in ends:
+                await end.aclose()
+
+    return connected
+
+
+async def read_exactly(stream: Stream, count: int) -> bytes:
+    content = b""
+    while len(content) < count:
+        piece = await stream.receive(65536)
+        assert piece, "ended early"
+        content += piece
+    return content
+
+
+async def test_cancelled_writes_leave_whole_messages_in_order(pair: Callable[[], Any]) -> None:
+    """Each message is a length and that many equal bytes; whatever was cancelled, the peer can tell them apart."""
+    generator = random.Random(7)
+    async with pair() as (ours, theirs):
+        for number in range(60):
+            size = generator.choice([10, 5000, 40_000])
+            with anyio.move_on_after(0.002):
+                await ours.write(size.to_bytes(4, "big") + bytes([number]) * size)
+
+        numbers: list[int] = []
+
+        async def take() -> None:
+            while True:
+                size = int.from_bytes(await read_exactly_buffered(4), "big")
+                content = await read_exactly_buffered(size)
+                assert len(set(content)) == 1
+                numbers.append(content[0])
+                if content[0] == 255:
+                    return
+
+        buffer = bytearray()
+
+        async def read_exactly_buffered(count: int) -> bytes:
+            while len(buffer) < count:
+                piece = await theirs.receive(65536)
+                assert piece
+                buffer.extend(piece)
+            taken = bytes(buffer[:count])
+            del buffer[:count]
+            return taken
+
+        with anyio.fail_after(10):
+            async with anyio.create_task_group() as group:
+                group.start_soon(take)
+                await ours.write((1).to_bytes(4, "big") + b"\xff")
+        assert numbers == sorted(set(numbers))
+        assert numbers[-1] == 255
+        assert len(numbers) > 1
+        assert ours.backlog == 0
+
+
+async def test_reading_goes_on_after_a_cancelled_write(pair: Callable[[], Any]) -> None:
+    async with pair() as (ours, theirs):
+        with anyio.move_on_after(0.05) as scope:
+            while True:
+                await ours.write(b"x" * 65536)
+        assert scope.cancelled_caught
+        assert ours.backlog > 0
+        await theirs.write(b"still here")
+        with anyio.fail_after(10):
+            assert await read_exactly(ours, 10) == b"still here"
+
+
+async def test_queued_bytes_never_wait(pair: Callable[[], Any]) -> None:
+    async with pair() as (ours, theirs):
+        with anyio.move_on_after(0.05):
+            await ours.write(b"x" * 300_000)
+        ours.queue(b"behind")
+        await ours.nudge()
+        with anyio.fail_after(10):
+            async with anyio.create_task_group() as group:
+                group.start_soon(ours.flush)
+                assert await read_exactly(theirs, 300_006) == b"x" * 300_000 + b"behind"
+
+
+async def test_a_cancelled_receive_loses_nothing(pair: Callable[[], Any]) -> None:
+    count = 3000
+    received = bytearray()
+
+    async with pair() as (ours, theirs), anyio.create_task_group() as group:
+
+        async def send() -> None:
+            for number in range(count):
+                await theirs.write(number.to_bytes(2, "big"))
+                if number % 50 == 0:
+                    await anyio.sleep(0.001)
+
+        group.start_soon(send)
+        with anyio.fail_after(20):
+            while len(received) < 2 * count:
+                with anyio.move_on_after(0.0003):
+                    received += await ours.receive(64)
+    assert received == b"".join(number.to_bytes(2, "big") for number in range(count))
+
+
+async def test_cancelled_by_asyncio_itself(pair: Callable[[], Any], anyio_backend_name: str) -> None:
+    """``asyncio.wait_for`` and ``asyncio.timeout`` know nothing of anyio's shields."""
+    if anyio_backend_name != "asyncio":
+        pytest.skip("asyncio's own cancellation")
+    count = 2000
+    received = bytearray()
+
+    async with pair() as (ours, theirs), anyio.create_task_group() as group:
+
+        async def send() -> None:
+            for number in range(count):
+                await theirs.write(number.to_bytes(2, "big"))
+                if number % 20 == 0:
+                    await anyio.sleep(0.001)
+
+        group.start_soon(send)
+        while len(received) < 2 * count:
+            with suppress(TimeoutError):
+                received += await asyncio.wait_for(ours.receive(64), 0.0003)
+    assert received == b"".join(number.to_bytes(2, "big") for number in range(count))
+
+
+async def test_abort_frees_a_reader_and_a_writer(pair: Callable[[], Any]) -> None:
+    errors: list[type[Exception]] = []
+    async with pair() as (ours, _):
+
+        async def blocked(action: Callable[[], Awaitable[Any]]) -> None:
+            with pytest.raises((httpcore.ReadError, httpcore.WriteError)) as caught:
+                while True:
+                    await action()
+            errors.append(caught.type)
+
+        with anyio.fail_after(10):
+            async with anyio.create_task_group() as group:
+                group.start_soon(blocked, lambda: ours.receive(1))
+                group.start_soon(blocked, lambda: ours.write(b"x" * 65536))
+                await anyio.sleep(0.05)
+                await ours.abort()
+        with pytest.raises(httpcore.ReadError):
+            await ours.receive(1)
+        with pytest.raises(httpcore.WriteError):
+            await ours.write(b"x")
+    assert sorted(error.__name__ for error in errors) == ["ReadError", "WriteError"]
+
+
+async def test_others_run_beside_a_stream_that_is_always_ready() -> None:
+    ours, theirs = sockets(1 << 20)
+    turns = 0
+    stop = False
+
+    async def other() -> None:
+        nonlocal turns
+        while not stop:
+            turns += 1
+            await anyio.lowlevel.checkpoint()
+
+    try:
+        async with anyio.create_task_group() as group:
+            group.start_soon(other)
+            for _ in range(300):
+                await ours.write(b"x" * 10_000)
+                await theirs.receive(1 << 20)
+            stop = True
+    finally:
+        await ours.aclose()
+        await theirs.aclose()
+    assert turns > 10
+
+
+async def test_timeouts_are_httpcores() -> None:
+    ours, theirs = sockets()
+    try:
+        with pytest.raises(httpcore.ReadTimeout):
+            await ours.read(10, 0.01)
+        with pytest.raises(httpcore.WriteTimeout):
+            await ours.write(b"x" * 1_000_000, 0.01)
+        with pytest.raises(httpcore.ConnectTimeout):
+            await theirs.start_tls(ssl.create_default_context(), "cluster.test", 0.01)
+    finally:
+        await ours.aclose()
+        await theirs.aclose()
+
+
+async def test_what_httpcore_asks() -> None:
+    ours, theirs = sockets()
+    try:
+        assert ours.get_extra_info("is_readable") is False
+        await theirs.write(b"x")
+        assert ours.get_extra_info("is_readable") is True
+        assert ours.get_extra_info("socket").fileno() > 0
+        assert ours.get_extra_info("ssl_object") is None
+        await ours.aclose()
+        assert ours.get_extra_info("is_readable") is True
+    finally:
+        await theirs.aclose()
+
+
+# Making connections ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def listener() -> Generator[socket.socket, None, None]:
+    with socket.create_server(("127.0.0.1", 0)) as made:
+        yield made
+
+
+def resolving(monkeypatch: pytest.MonkeyPatch, *addresses: tuple[str, int]) -> None:
+    async def getaddrinfo(*_: object, **__: object) -> list[Any]:
+        return [
+            (socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM, 0, "", (host, port))
+            for host, port in addresses
+        ]
+
+    monkeypatch.setattr(anyio, "getaddrinfo", getaddrinfo)
+
+
+def free_port() -> int:
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        port: int = bound.getsockname()[1]
+        return port
+
+
+async def test_the_next_address_is_tried(monkeypatch: pytest.MonkeyPatch, listener: socket.socket) -> None:
+    port = listener.getsockname()[1]
+    resolving(monkeypatch, ("127.0.0.1", free_port()), ("127.0.0.1", port))
+    with await open_socket("twice.test", 1) as connected:
+        assert connected.getpeername() == ("127.0.0.1", port)
+
+
+async def test_an_address_that_does_not_answer_holds_nobody_back(
+    monkeypatch: pytest.MonkeyPatch, listener: socket.socket
+) -> None:
+    with socket.socket() as full:
+        # Nobody accepts, and the queue is full: the SYN is dropped.
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        waiting = [socket.socket() for _ in range(4)]
+        for one in waiting:
+            one.setblocking(False)
+            one.connect_ex(full.getsockname())
+        resolving(monkeypatch, full.getsockname(), listener.getsockname())
+        try:
+            with anyio.fail_after(10):
+                with await open_socket("twice.test", 1) as connected:
+                    assert connected.getpeername() == listener.getsockname()
+        finally:
+            for one in waiting:
+                one.close()
+
+
+async def test_when_no_address_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    resolving(monkeypatch, ("127.0.0.1", free_port()), ("127.0.0.1", free_port()))
+    with pytest.raises(OSError, match="refused"):
+        await open_socket("twice.test", 1)
+
+
+async def test_a_name_that_is_none() -> None:
+    with pytest.raises(OSError, match="host name"):
+        await open_socket("x" * 70 + ".test", 1)
+
+
+# Driving --------------------------------------------------------------------------------------------------------------
+
+
+class Slow:
+    """Gives a byte whenever it is allowed to."""
+
+    def __init__(self) -> None:
+        self.allowed = anyio.Event()
+        self.asked: list[int] = []
+
+    async def receive(self, max_bytes: int) -> bytes:
+        self.asked.append(max_bytes)
+        await self.allowed.wait()
+        self.allowed = anyio.Event()
+        return b"x"
+
+
+async def test_a_cancelled_drive_goes_on() -> None:
+    source = Slow()
+
+    async def wants() -> bytes:
+        first = await Want(source, 1)
+        await anyio.lowlevel.checkpoint()
+        return first + await Want(source, 2)
+
+    drive = Drive(wants())
+    for _ in range(3):
+        with anyio.move_on_after(0.01) as scope:
+            await drive
+        assert scope.cancelled_caught
+        assert drive.asking
+    source.allowed.set()
+    with anyio.move_on_after(0.01):
+        await drive
+    source.allowed.set()
+    assert await drive == b"xx"
+    assert source.asked == [1, 1, 1, 1, 2, 2]
+
+
+async def test_a_drive_passes_errors_of_reading_on() -> None:
+    class Broken:
+        async def receive(self, max_bytes: int) -> bytes:
+            raise httpcore.ReadError(str(max_bytes))
+
+    async def wants() -> str:
+        try:
+            await Want(Broken(), 5)
+        except httpcore.ReadError as error:
+            return f"seen {error}"
+        return "nothing"
+
+    assert await Drive(wants()) == "seen 5"
+
+
+async def test_a_cancellation_elsewhere_reaches_the_coroutine() -> None:
+    seen: list[str] = []
+
+    async def sleeps() -> None:
+        try:
+            await anyio.sleep_forever()
+        finally:
+            seen.append("ended")
+
+    drive = Drive(sleeps())
+    with anyio.move_on_after(0.01):
+        await drive
+    assert seen == ["ended"]
+    assert not drive.asking
