@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from kubex_stream._version import __version__
 from kubex_stream.api.pods import Pods
-from kubex_stream.client.client import BaseClient, create_client
+from kubex_stream.client.base import BaseClient
+from kubex_stream.client.client import create_client
 from kubex_stream.client.observer import Observer
 from kubex_stream.client.options import ClientOptions
 from kubex_stream.client.registry import BackendInfo, backends

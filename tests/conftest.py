@@ -16,6 +16,7 @@ import inspect
 import os
 import time
 from collections.abc import Awaitable, Callable, Generator, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
@@ -23,7 +24,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 import pytest
 
 from kubex_stream.client import BaseClient, ClientOptions, Observer, create_client
-from kubex_stream.client.registry import running_event_loop
+from kubex_stream.client.event_loops import running_event_loop
 from kubex_stream.configuration import ClientConfiguration
 
 if TYPE_CHECKING:
@@ -134,32 +135,38 @@ def _sealed(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
 @pytest.fixture(autouse=True)
 def _nothing_left(_sealed: None) -> Iterator[None]:
     """Fail a test that leaves a TCP socket or a file open."""
-    before = _open_things()
+    before = _descriptors()
     yield
     # Those of a server in a thread may go a moment later than those of the test.
     deadline = time.monotonic() + 5
-    while left := _open_things() - before:
+    while left := _leaks(_descriptors() - before):
         if time.monotonic() > deadline:
             pytest.fail(f"left open: {', '.join(sorted(left))}")
         gc.collect()
         time.sleep(0.01)
 
 
-def _open_things() -> set[str]:
-    """Names of this process's TCP sockets and files; nothing where there is no ``/proc``.  Pipes and terminals are left out: the
-    processes of an embedded cluster may outlive their session, as those of a real one do."""
+def _descriptors() -> set[str]:
+    """What this process's descriptors are; nothing where there is no ``/proc``."""
     descriptors = Path("/proc/self/fd")
     if not descriptors.is_dir():
         return set()
     names = set()
     for descriptor in descriptors.iterdir():
-        try:
+        with suppress(OSError):
             names.add(os.readlink(descriptor))
-        except OSError:
-            continue
-    tcp = _tcp_inodes()
+    return names
+
+
+def _leaks(names: set[str]) -> set[str]:
+    """The TCP sockets and files among them.  Pipes and terminals are left out: the processes of an embedded cluster may outlive their
+    session, as those of a real one do."""
     files = {name for name in names if name.startswith("/") and not name.startswith(("/dev/", "/proc/"))}
-    return files | {name for name in names if name.removeprefix("socket:[").removesuffix("]") in tcp}
+    sockets = {name for name in names if name.startswith("socket:[")}
+    if not sockets:
+        return files
+    tcp = _tcp_inodes()
+    return files | {name for name in sockets if name.removeprefix("socket:[").removesuffix("]") in tcp}
 
 
 def _tcp_inodes() -> set[str]:

@@ -78,7 +78,9 @@ def read_buffer(options: ClientOptions) -> dict[str, int]:
     """How much of a plain response is read ahead, as an argument of a ClientSession; none for aiohttp's default."""
     if options.buffer_size is None:
         return {}
-    return {"read_bufsize": DEFAULT_BUFFER_SIZE if isinstance(options.buffer_size, EllipsisType) else options.buffer_size}
+    return {
+        "read_bufsize": DEFAULT_BUFFER_SIZE if isinstance(options.buffer_size, EllipsisType) else options.buffer_size
+    }
 
 
 def request_timeout(timeout: Timeout | Any | None, default: aiohttp.ClientTimeout) -> aiohttp.ClientTimeout:

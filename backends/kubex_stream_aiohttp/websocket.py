@@ -217,8 +217,6 @@ class AioHttpWebSocketConnection(WebSocketConnection):
                 with suppress(TimeoutError):
                     async with asyncio.timeout(self._close_timeout):
                         await self._drain()
-            # uvloop writes at the end of a turn of the loop: the Close has to be out before the end.
-            await asyncio.sleep(0)
         finally:
             self._end_tcp()
         # The transport closes its socket in the next turn.

@@ -7,7 +7,7 @@ from types import EllipsisType
 from typing import Any, overload
 
 from kubex_stream.api.request import Opening, pod_path
-from kubex_stream.client.client import BaseClient
+from kubex_stream.client.base import BaseClient
 from kubex_stream.core.params import TimeoutTypes
 from kubex_stream.session.capture import STDOUT, _Stdout
 from kubex_stream.session.process import AttachedProcess, SessionScope

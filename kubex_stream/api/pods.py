@@ -13,7 +13,7 @@ import anyio
 from kubex_stream.api.attach import Attach
 from kubex_stream.api.exec import Exec
 from kubex_stream.api.request import check_name, pod_path, pods_path
-from kubex_stream.client.client import BaseClient
+from kubex_stream.client.base import BaseClient
 from kubex_stream.client.request import Request, Response
 from kubex_stream.core.params import Timeout, TimeoutTypes
 from kubex_stream.errors import ApiError, ConnectionLost, NotFound, StreamTimeout

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from kubex_stream.client.client import BaseClient
+from kubex_stream.client.base import BaseClient
 from kubex_stream.client.request import Request, path_of
 from kubex_stream.errors import ApiError, Forbidden, HalfCloseUnsupported, StartError
 from kubex_stream.protocol.channels import PROTOCOLS, V4, V5

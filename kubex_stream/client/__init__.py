@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from kubex_stream.client.client import CLIENT_CONTRACT, BaseClient, create_client
+from kubex_stream.client.base import CLIENT_CONTRACT, BaseClient
+from kubex_stream.client.client import create_client
 from kubex_stream.client.observer import Observer
 from kubex_stream.client.options import ClientOptions, resolve_ws_max_message_size
 from kubex_stream.client.registry import BackendInfo, backends, load_backend

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
-import sys
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
+from kubex_stream.client.base import BaseClient
+from kubex_stream.client.event_loops import running_event_loop
 from kubex_stream.errors import BackendNotAvailable
 
-if TYPE_CHECKING:
-    from kubex_stream.client.client import BaseClient
-
-__all__ = ("BackendInfo", "backends", "choose_backend", "load_backend", "running_event_loop")
+__all__ = ("BackendInfo", "backends", "choose_backend", "load_backend")
 
 GROUP: Final = "kubex_stream.backends"
 #: Best first, where the application leaves the choice; a third party's come after these, by name.
@@ -40,18 +37,6 @@ class BackendInfo:
         return self.problem is None
 
 
-def running_event_loop() -> str | None:
-    """``"asyncio"`` or ``"trio"`` when called from inside one, None outside."""
-    trio = sys.modules.get("trio")
-    if trio is not None and trio.lowlevel.in_trio_run() and trio.lowlevel.in_trio_task():
-        return "trio"
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return None
-    return "asyncio"
-
-
 def _found() -> dict[str, EntryPoint]:
     entries = {entry.name: entry for entry in entry_points(group=GROUP)}
     known = [name for name in PREFERENCE if name in entries]
@@ -65,8 +50,6 @@ def _install_hint(name: str) -> str:
 
 
 def _load(entry: EntryPoint) -> type[BaseClient]:
-    from kubex_stream.client.client import BaseClient
-
     try:
         backend = entry.load()
     except Exception as error:  # somebody else's code, and one that is broken must not take the others along

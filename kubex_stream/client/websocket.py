@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator
-from typing import Final
+from types import TracebackType
+from typing import Final, Self
 
 import anyio
 
@@ -101,6 +102,14 @@ class WebSocketConnection(ABC):
         """As :meth:`receive_bytes`, but the message may be a view that is valid until the next call, so that whoever takes it apart
         makes the only copy."""
         return await self.receive_bytes()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.close()
 
     async def __aiter__(self) -> AsyncGenerator[bytes, None]:
         while True:

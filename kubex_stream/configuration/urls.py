@@ -40,14 +40,11 @@ def proxy_url(value: str) -> str:
 
 
 def redacted(value: str) -> str:
-    """An address that may be shown: without password and query."""
-    try:
-        parts = urlsplit(value.strip())
-    except ValueError:
-        return "…"
-    user, at, host = parts.netloc.rpartition("@")
-    netloc = (f"{user.partition(':')[0]}:…" if ":" in user else user) + at + host
-    return urlunsplit((parts.scheme, netloc, parts.path, "…" if parts.query else "", ""))
+    """An address that may be shown: without credentials and query, whatever else is wrong with it."""
+    credentials, at, rest = value.strip().rpartition("@")
+    scheme = credentials.partition("://")[0] + "://" if "://" in credentials else ""
+    place, mark, _ = rest.partition("?")
+    return f"{scheme}{'…@' if at else ''}{place}{'?…' if mark else ''}"
 
 
 def _split(value: str, what: str, example: str) -> SplitResult:

@@ -154,6 +154,14 @@ class Peer:
         taken, self._buffer = self._buffer, b""
         return taken
 
+    def wait_for_tcp_end(self) -> None:
+        """Read below TLS, and so without answering its goodbye, until TCP ends."""
+        with socket.fromfd(self.sock.fileno(), self.sock.family, self.sock.type) as below:
+            below.settimeout(10)
+            with suppress(ConnectionResetError):
+                while below.recv(65536):
+                    pass
+
     def reset(self) -> None:
         """End TCP by an RST."""
         self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

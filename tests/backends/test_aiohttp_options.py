@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 import warnings
 from collections.abc import AsyncGenerator
@@ -249,6 +250,46 @@ async def test_a_websocket_that_the_application_opened() -> None:
             assert await connection.receive_bytes() == b"and back"
             await connection.close()
             assert connection.close_code == 1000
+
+
+@pytest.mark.anyio
+async def test_aborting_a_websocket_that_the_application_opened() -> None:
+    """What waits to be sent is not sent."""
+    look, taken = threading.Event(), []
+
+    def handle(peer: Peer) -> None:
+        peer.accept()
+        assert look.wait(20)
+        taken.append(len(peer.rest()))
+
+    with RawServer(handle, receive_buffer=4096) as server:
+        async with aiohttp.ClientSession() as session:
+            ws = await session.ws_connect(server.url, autoclose=False, autoping=False)
+            connection = AioHttpWebSocketConnection(ws)
+            with anyio.move_on_after(0.3):
+                await connection.send_bytes(b"x" * 50_000_000)
+            await connection.abort()
+            look.set()
+    assert taken[0] < 50_000_000
+
+
+@pytest.mark.anyio
+@pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="needs /proc")
+async def test_a_close_has_closed_the_socket(prepare: Prepare) -> None:
+    def handle(peer: Peer) -> None:
+        peer.accept()
+        peer.send(frame(peer.frame().payload, CLOSE))
+        peer.rest()
+
+    with RawServer(handle) as server:
+        async with opened() as client:
+            websocket = await client.open_websocket(prepare(server.url), ["v4.channel.k8s.io"])
+            assert isinstance(websocket, AioHttpWebSocketConnection)
+            assert websocket._transport is not None
+            path = f"/proc/self/fd/{websocket._transport.get_extra_info('socket').fileno()}"
+            name = os.readlink(path)
+            await websocket.close()
+            assert not os.path.lexists(path) or os.readlink(path) != name
 
 
 @pytest.mark.anyio

@@ -264,7 +264,7 @@ async def test_abort_frees_blocked_tasks(connect: Connect, tls: Contexts) -> Non
 
             async def send() -> None:
                 with pytest.raises(ConnectionLost):
-                    await send_until_the_end(websocket)
+                    await websocket.send_bytes(b"x" * 50_000_000)
 
             async def receive() -> None:
                 with pytest.raises(ConnectionLost):

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import socket
 import ssl
+import threading
 import traceback
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import ExitStack, suppress
 
 import anyio
+import anyio.to_thread
 import pytest
 import trustme
 
@@ -179,6 +181,36 @@ async def test_tls_with_a_server_that_has_none(
         async with client_for() as client:
             with pytest.raises(ConnectionFailed, match="TLS"):
                 await send(client, prepare(server.url.replace("http:", "https:"), ssl_context=client_tls))
+
+
+@pytest.mark.parametrize("how", ["read", "left", "refused", "cancelled", "keep-alive-off"])
+async def test_tls_does_not_linger(
+    client_for: OpenClient, prepare: Prepare, server_tls: ssl.SSLContext, client_tls: ssl.SSLContext, how: str
+) -> None:
+    """TCP ends at once, also when the server does not answer the goodbye of TLS."""
+    ended = threading.Event()
+
+    def handle(peer: Peer) -> None:
+        peer.head()
+        peer.send(response("200 OK", b"body") if how != "cancelled" else response("200 OK", b"body")[:-1])
+        peer.wait_for_tcp_end()
+        ended.set()
+
+    with RawServer(handle, context=server_tls) as server:
+        async with client_for(keep_alive=how != "keep-alive-off") as client:
+            request = prepare(server.url, ssl_context=client_tls)
+            if how in ("read", "left"):
+                answer = await client.open_stream(request)
+                assert how == "left" or [piece async for piece in answer] == [b"body"]
+                await answer.aclose()
+            elif how == "refused":
+                assert isinstance(await client.open_websocket(request, OFFER), Response)
+            else:
+                with anyio.move_on_after(0.2 if how == "cancelled" else 20):
+                    await client.send_request(request)
+            with anyio.fail_after(15):
+                await anyio.to_thread.run_sync(ended.wait, 14)
+            assert ended.is_set()
 
 
 # No connection --------------------------------------------------------------------------------------------------------

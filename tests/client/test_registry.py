@@ -13,7 +13,8 @@ import pytest
 
 from kubex_stream import BackendNotAvailable, backends, create_client
 from kubex_stream.client import load_backend
-from kubex_stream.client.registry import choose_backend, running_event_loop
+from kubex_stream.client.event_loops import running_event_loop
+from kubex_stream.client.registry import choose_backend
 
 from .memory import CLUSTER
 

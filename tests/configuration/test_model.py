@@ -147,7 +147,7 @@ def test_no_secret_is_shown() -> None:
         for shown in (configuration, configuration.tls_material(), credentials, credentials.__dict__):
             assert "hunter2" not in f"{shown} {shown!r}"
     assert "hunter2" not in by_password.model_dump_json()
-    assert "proxy_url='http://me:…@proxy'" in repr(by_token)
+    assert "proxy_url='http://…@proxy'" in repr(by_token)
     assert "helper" in repr(by_token)
 
 

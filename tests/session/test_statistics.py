@@ -135,7 +135,7 @@ async def test_an_observers_exception_is_its_callers() -> None:
     error = LookupError("the observer's own")
 
     class Failing(Observer):
-        def frame(self, path: str, **_: object) -> None:  # type: ignore[override]  # noqa: ARG002
+        def frame(self, path: str, **_: object) -> None:  # noqa: ARG002
             raise error
 
     connections = [MemoryConnection(READY, out(b"x"), SUCCESS) for _ in range(2)]
