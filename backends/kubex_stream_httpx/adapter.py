@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from contextlib import suppress
+from contextlib import AbstractAsyncContextManager, suppress
 from typing import Protocol
 
 import anyio
@@ -15,7 +15,7 @@ from kubex_stream_httpx.errors import LIBRARY_ERRORS
 from kubex_stream_httpx.frames import Payload
 from kubex_stream_httpx.session import WebSocketSession
 
-__all__ = ("Session", "adopt")
+__all__ = ("Session", "adopt", "leave")
 
 _ERRORS = (HTTPXWSException, wsproto.utilities.ProtocolError, *LIBRARY_ERRORS)
 
@@ -40,6 +40,22 @@ class Session(Protocol):
 def adopt(session: AsyncWebSocketSession) -> Session:
     """The session itself when it is ours, otherwise an adapter for it."""
     return session if isinstance(session, WebSocketSession) else _Adapter(session)
+
+
+async def leave(manager: AbstractAsyncContextManager[AsyncWebSocketSession], session: Session) -> None:
+    """Leave what was entered for the session, which has ended."""
+    if isinstance(session, WebSocketSession):
+        with suppress(*LIBRARY_ERRORS), anyio.CancelScope(shield=True):
+            await manager.__aexit__(None, None, None)
+        return
+    # httpx-ws's own has a task group there, which cannot be left from within another scope.
+    try:
+        await manager.__aexit__(None, None, None)
+    except _ERRORS:
+        pass
+    except ExceptionGroup as group:
+        if (others := group.split(_ERRORS)[1]) is not None:
+            raise others from None
 
 
 class _Adapter:

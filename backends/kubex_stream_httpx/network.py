@@ -140,6 +140,7 @@ class SocketStream(Stream):
 
     async def receive(self, max_bytes: int) -> bytes:
         if self._eager:
+            self._eager = False  # a call that is cancelled here is not met by another pause next time
             await anyio.lowlevel.checkpoint()
         self._eager = True
         while not self._closed:

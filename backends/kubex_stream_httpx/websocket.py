@@ -9,8 +9,7 @@ from httpx_ws import AsyncWebSocketSession
 
 from kubex_stream.client import WebSocketConnection
 from kubex_stream.errors import KubexClientException
-from kubex_stream_httpx.adapter import adopt
-from kubex_stream_httpx.errors import LIBRARY_ERRORS
+from kubex_stream_httpx.adapter import adopt, leave
 from kubex_stream_httpx.frames import Payload
 
 __all__ = ("HttpxWebSocketConnection",)
@@ -101,8 +100,6 @@ class HttpxWebSocketConnection(WebSocketConnection):
             await self._leave(orderly=False)
 
     async def _leave(self, orderly: bool) -> None:
-        with anyio.CancelScope(shield=True):
-            if not orderly:
-                await self._session.abort()
-            with suppress(*LIBRARY_ERRORS):
-                await self._cm.__aexit__(None, None, None)
+        if not orderly:
+            await self._session.abort()
+        await leave(self._cm, self._session)

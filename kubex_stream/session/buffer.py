@@ -1,8 +1,8 @@
 """What has been read of one channel and not yet been taken by its consumer.
 
-Memory first, up to the capacity; then, where the session allows it, an unnamed temporary file; order is kept across both.  Writing the
-file blocks the event loop for the time of a copy into the page cache: a thread per message would take longer, and could be cancelled
-between the socket and the file, where a message has no owner.
+Memory first, up to the capacity; then, where the session allows it, an unnamed temporary file, or memory again where no file can be had;
+order is kept across all.  Writing the file blocks the event loop for the time of a copy into the page cache: a thread per message would
+take longer, and could be cancelled between the socket and the file, where a message has no owner.
 """
 
 from __future__ import annotations
@@ -23,7 +23,9 @@ class ChannelBuffer:
     :param capacity: bytes of memory after which it is full; one message more may be inside
     """
 
-    __slots__ = ("_capacity", "_file", "_memory", "_read_at", "_written_to", "closed", "name", "size", "touched")
+    __slots__ = (
+        "_capacity", "_file", "_memory", "_read_at", "_rest", "_written_to", "closed", "name", "size", "spool_error", "touched",
+    )  # fmt: skip
 
     def __init__(self, name: str, capacity: int) -> None:
         self.name = name
@@ -33,8 +35,11 @@ class ChannelBuffer:
         self.touched = False
         #: Whether its consumer wants no more; what comes is dropped then, on purpose.
         self.closed = False
+        #: Why there is no file, or no room in it: then being full means to wait, as without a spool.
+        self.spool_error: OSError | None = None
         self._capacity = capacity
         self._memory: deque[bytes] = deque()
+        self._rest: deque[bytes] = deque()  # what the file could not take; it comes after the file
         self._file: IO[bytes] | None = None
         self._read_at = self._written_to = 0
 
@@ -47,17 +52,20 @@ class ChannelBuffer:
         """Add to the end; True when it went to the file, which happens only to a full buffer."""
         if self.closed:
             return False
-        spooled = self.full
-        if spooled or self._written_to > self._read_at:
-            self._spool(payload)
-        else:
+        wanted = self.full or self._written_to > self._read_at
+        if self._rest or (wanted and not self._spool(payload)):
+            self._rest.append(payload)
+            wanted = False
+        elif not wanted:
             self._memory.append(payload)
+        spooled = wanted and self.full
         self.size += len(payload)
         return spooled
 
     def take(self) -> bytes:
         """The oldest piece; there has to be one."""
-        piece = self._memory.popleft() if self._memory else self._unspool()
+        from_file = not self._memory and self._written_to > self._read_at
+        piece = self._unspool() if from_file else (self._memory or self._rest).popleft()
         self.size -= len(piece)
         return piece
 
@@ -65,18 +73,28 @@ class ChannelBuffer:
         """Drop what is inside and what will come."""
         self.closed = True
         self._memory.clear()
+        self._rest.clear()
         self.size = 0
         self._read_at = self._written_to = 0
         if self._file is not None:
             self._file.close()
             self._file = None
 
-    def _spool(self, payload: bytes) -> None:
-        if self._file is None:
-            self._file = tempfile.TemporaryFile(prefix="kubex-stream-")  # noqa: SIM115  # closed by close()
-        self._file.seek(self._written_to)
-        self._file.write(payload)
+    def _spool(self, payload: bytes) -> bool:
+        """Write to the end of the file; False where that is not possible, as on a read-only or full disk."""
+        try:
+            if self._file is None:
+                # Unbuffered, so that what was written is there, and what failed is not tried again later.
+                self._file = tempfile.TemporaryFile(prefix="kubex-stream-", buffering=0)  # noqa: SIM115  # closed by close()
+            self._file.seek(self._written_to)
+            view = memoryview(payload)
+            while view:
+                view = view[self._file.write(view) :]
+        except OSError as error:
+            self.spool_error = error
+            return False
         self._written_to += len(payload)
+        return True
 
     def _unspool(self) -> bytes:
         assert self._file is not None

@@ -94,14 +94,16 @@ class Keeper:
             return True
         if not session.protocol.half_close:
             return False
-        if buffer.size < session.options.spool_limit:
+        error = next((each.spool_error for each in session.outputs.values() if each.full and each.spool_error), None)
+        if error is None and buffer.size < session.options.spool_limit:
             return True
         if not self._warned:
             self._warned = True
             _logger.warning(
-                "%s: %d bytes of %s are waiting for their consumer, more than spool_limit; the stream is paused now, and the server "
-                "may lose output if the process ends before it is read on",
+                "%s: %d bytes of %s are waiting for their consumer, %s; the stream is paused now, and the server may lose output if the "
+                "process ends before it is read on",
                 session.path, buffer.size, buffer.name,
+                "more than spool_limit" if error is None else f"and no temporary file takes them ({error})",
             )  # fmt: skip
         return False
 

@@ -45,6 +45,8 @@ Sink = Callable[[Message], object]
 
 #: From this size on, a view costs less than a copy that is copied again.
 _VIEW_FROM: Final = 4096
+#: Servers send a Status as one message.  One in more messages than this is read when the server closes.
+MAX_STATUS_PARTS: Final = 64
 
 _logger = logging.getLogger("kubex_stream")
 
@@ -91,6 +93,7 @@ class ChannelSession:
         # The observer is asked for every message, so only where it listens.
         self._observer = observer if type(observer).frame is not Observer.frame else None
         self._status = bytearray()
+        self._status_parts = 0
         self._changed = anyio.Event()
         self._waiting = 0
         self._sending = anyio.Lock(fast_acquire=True)  # for all messages of one send
@@ -282,6 +285,9 @@ class ChannelSession:
             self.end(Ending(error=self._violation(f"a Status of more than {MAX_STATUS_SIZE} bytes")))
             return
         if self.protocol.json_status:
+            self._status_parts += 1
+            if self._status_parts > MAX_STATUS_PARTS:
+                return  # each try costs what came before; the Close tells
             try:
                 json.loads(self._status)
             except ValueError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import ssl
 import threading
 
@@ -261,10 +262,16 @@ async def test_abort_frees_blocked_tasks(connect: Connect, tls: Contexts) -> Non
     deaf = Deaf()
     with RawServer(deaf, context=tls["server"], receive_buffer=4096) as server:
         async with connect(server.url, tls["client"]) as websocket:
+            sent: list[int] = []
+
+            async def send_counted() -> None:
+                while True:
+                    await websocket.send_bytes(b"x" * 65536)
+                    sent.append(65536)
 
             async def send() -> None:
                 with pytest.raises(ConnectionLost):
-                    await websocket.send_bytes(b"x" * 50_000_000)
+                    await send_counted()
 
             async def receive() -> None:
                 with pytest.raises(ConnectionLost):
@@ -275,7 +282,10 @@ async def test_abort_frees_blocked_tasks(connect: Connect, tls: Contexts) -> Non
                     group.start_soon(send)
                     group.start_soon(receive)
                     await anyio.sleep(0.3)
+                    before = len(sent)
                     await websocket.abort()
+            # The one that was blocked has not returned as if it had been sent.
+            assert len(sent) == before
         deaf.look.set()
 
 
@@ -299,7 +309,13 @@ async def test_closing_the_client_ends_what_is_open(client_for: OpenClient, prep
         async with client_for() as client:
             websocket = await client.open_websocket(prepare(server.url), ["v4.channel.k8s.io"])
         await happens(recorder.ended)
+        assert isinstance(websocket, WebSocketConnection)
+        with pytest.raises(ConnectionLost):
+            await websocket.send_bytes(b"x")
+        assert websocket.closed
+        # What is left over would say so now.
         del websocket
+        gc.collect()
 
 
 async def test_a_hundred_and_more_at_once(client_for: OpenClient, prepare: Prepare) -> None:

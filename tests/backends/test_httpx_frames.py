@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import struct
 import tracemalloc
 from collections.abc import Callable, Sequence
@@ -93,7 +94,7 @@ def fragments(parts: list[bytes]) -> list[bytes]:
 def test_cuts_change_nothing(items: list[list[bytes]], cuts: list[int]) -> None:
     data = b"".join(piece for pieces in items for piece in pieces)
     edges = sorted({0, len(data), *(cut for cut in cuts if cut < len(data))})
-    assert read([data[start:end] for start, end in zip(edges, edges[1:], strict=False)]) == read([data])
+    assert read([data[start:end] for start, end in itertools.pairwise(edges)]) == read([data])
 
 
 @given(st.lists(message, max_size=6))
@@ -118,7 +119,7 @@ def test_garbage_is_an_error_or_frames_wherever_it_is_cut(data: bytes, cuts: lis
         return events, None
 
     whole = outcome([data])
-    assert outcome([data[start:end] for start, end in zip(edges, edges[1:], strict=False)]) == whole
+    assert outcome([data[start:end] for start, end in itertools.pairwise(edges)]) == whole
 
 
 BAD = [

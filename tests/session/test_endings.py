@@ -133,6 +133,14 @@ async def test_a_status_may_come_in_pieces() -> None:
         assert (await pods.exec.run("one", ["x"])).exit_code == 7
 
 
+async def test_a_status_in_very_many_pieces_is_read_when_the_server_closes() -> None:
+    """Trying after each of them would take time that grows with the square."""
+    connection = MemoryConnection(READY, *[b"\x03 "] * 100_000, exited(7))
+    connection.finish()
+    async with serving(connection) as pods:
+        assert (await pods.exec.run("one", ["x"])).exit_code == 7
+
+
 async def test_the_first_status_counts() -> None:
     async with serving(MemoryConnection(exited(7), SUCCESS)) as pods:
         assert (await pods.exec.run("one", ["x"])).exit_code == 7

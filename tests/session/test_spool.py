@@ -157,6 +157,57 @@ async def test_the_spools_file_is_gone_afterwards(how: str, folder: Path) -> Non
         assert open_files(folder) == []
 
 
+@pytest.mark.anyio
+async def test_without_a_place_for_the_spool_the_stream_is_paused(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As in a container whose file system is read-only."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "missing"))
+    messages = [message for piece in PIECES for message in (out(piece), err(piece))]
+    connection = MemoryConnection(READY, *messages, SUCCESS, protocol=V5)
+    with caplog.at_level(logging.WARNING, "kubex_stream"):
+        async with serving(connection, options=small(1000)) as pods:
+            async with pods.exec.stream("one", ["x"], protocols=[V5]) as process:
+                for _ in range(3):
+                    await connection.until(lambda: connection.taken > 4)
+                    await anyio.wait_all_tasks_blocked()
+                    assert process.statistics.bytes_in < 5000
+                assert process.statistics.spooled == 0
+                async with anyio.create_task_group() as tasks:
+                    tasks.start_soon(read, process.stderr)
+                    assert await read(process.stdout) == WRITTEN
+                assert await process.wait() == 0
+    (record,) = caplog.records
+    assert "no temporary file takes them" in record.getMessage()
+
+
+@needs_proc
+def test_a_disk_that_fills_up_loses_nothing(folder: Path) -> None:
+    resource = pytest.importorskip("resource")
+    signals = pytest.importorskip("signal")
+    if not hasattr(signals, "SIGXFSZ"):
+        pytest.skip("no limit for the size of files here")
+    buffer = ChannelBuffer("stdout", 100)
+    pieces = [b"%09d " % number * 10 for number in range(200)]
+    previous = signals.signal(signals.SIGXFSZ, signals.SIG_IGN)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        for piece in pieces[:50]:
+            buffer.put(piece)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (6150, hard))
+        for piece in pieces[50:]:
+            buffer.put(piece)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signals.signal(signals.SIGXFSZ, previous)
+    assert buffer.spool_error is not None
+    assert open_files(folder)
+    got = b"".join(buffer.take() for _ in iter(lambda: buffer.size, 0))
+    buffer.put(b"afterwards")
+    assert got + buffer.take() == b"".join(pieces) + b"afterwards"
+    buffer.close()
+
+
 # The buffer itself ----------------------------------------------------------------------------------------------------------
 
 
