@@ -21,7 +21,7 @@ from kubex_stream_aiohttp.responses import SingleResponse, lower_case
 __all__ = ("HandshakeRequest", "HandshakeResponse", "Refused", "UpgradedWebSocket")
 
 #: Seconds that the body of a refusal may take; what has come until then counts.
-_PATIENCE: Final = 5.0
+_PATIENCE: Final = 2.0
 
 
 class Refused(Exception):

@@ -47,7 +47,6 @@ class AioHttpWebSocketConnection(WebSocketConnection):
         self, ws: aiohttp.ClientWebSocketResponse, *, close_timeout: float = 1.0, max_message_size: int = 0
     ) -> None:
         self._ws = ws
-        self._receive = ws.receive
         # aiohttp has no public way from its own class to the transport.
         self._response = ws.response if isinstance(ws, UpgradedWebSocket) else ws._response
         connection = self._response.connection
@@ -130,7 +129,7 @@ class AioHttpWebSocketConnection(WebSocketConnection):
         self._receiving = True
         try:
             while True:
-                message = await self._receive()
+                message = await self._ws.receive()
                 if message.type is _BINARY:
                     self._last_activity = monotonic()
                     data: bytes = message.data
@@ -138,8 +137,8 @@ class AioHttpWebSocketConnection(WebSocketConnection):
                 self._handle(message)
         finally:
             self._receiving = False
-            if self._handover is not None:
-                self._hand_over(self._handover)
+            if self._handover is not None and not self._handover.done():
+                self._handover.set_result(None)
 
     def _handle(self, message: aiohttp.WSMessage) -> None:
         """Take in what is no binary message.
@@ -233,14 +232,9 @@ class AioHttpWebSocketConnection(WebSocketConnection):
                 await self._handover
                 continue
             with suppress(ConnectionLost, ProtocolViolation, StopAsyncIteration):
-                message: Any = await self._receive()
+                message: Any = await self._ws.receive()
                 if message.type is not _BINARY and message.type is not WSMsgType.TEXT:
                     self._handle(message)
-
-    @staticmethod
-    def _hand_over(waiting: asyncio.Future[None]) -> None:
-        if not waiting.done():
-            waiting.set_result(None)
 
     def _send_close(self, code: int) -> None:
         if self._close_sent:

@@ -122,6 +122,13 @@ async def test_a_refusal_on_a_connection_that_stays_open(client_for: OpenClient,
     assert (answer.status_code, answer.content, answer.header("Warning")) == (403, STATUS, "299 - x")
 
 
+async def test_a_refusal_whose_body_never_ends(client_for: OpenClient, prepare: Prepare) -> None:
+    """Neither a length nor an end: what has come counts."""
+    answer = await answer_to(client_for, prepare, response("403 Forbidden"), b"because", stay=True)
+    assert isinstance(answer, Response)
+    assert (answer.status_code, answer.content) == (403, b"because")
+
+
 ACCEPT = "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
 
 
