@@ -159,7 +159,14 @@ class StatusMissing(StreamError):
 
 
 class ProtocolViolation(StreamError):
-    """The peer sent what the protocol forbids: a text frame, a frame over the limit, a Status that is none …"""
+    """The peer sent what the protocol forbids: a text frame, a frame over the limit, a Status that is none …
+
+    :ivar raw: what it sent, where that is a text for channel 3; on v4 the command line may be in it, so it is in no message
+    """
+
+    def __init__(self, message: str, *, raw: bytes | None = None, statistics: SessionStatistics | None = None) -> None:
+        super().__init__(message, statistics=statistics)
+        self.raw = raw
 
 
 class HalfCloseUnsupported(StreamError):

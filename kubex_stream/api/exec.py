@@ -161,6 +161,7 @@ class Exec:
             input=input,
             stdout=stdout,
             stderr=False if isinstance(stderr, _Stdout) else stderr,
+            merge=merge,
             timeout=timeout,
             encoding=encoding,
             errors=errors,

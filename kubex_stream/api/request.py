@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import codecs
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
+
+import anyio
 
 from kubex_stream.client.base import BaseClient
 from kubex_stream.client.request import Request, path_of
@@ -60,6 +63,15 @@ def start_error(error: ApiError) -> ApiError:
     return StartError(str(error), status_code=error.status_code, status=error.status, retry_after=error.retry_after)
 
 
+def check_encoding(encoding: str, errors: str) -> None:
+    """Refuse what cannot decode text.
+
+    :raises LookupError: there is no such encoding or error handler, or it is not one of text, as ``hex``
+    """
+    codecs.lookup_error(errors)
+    "".encode(encoding)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Opening:
     """Everything about a session that is to be opened, checked when it is made.
@@ -92,7 +104,7 @@ class Opening:
         if not (self.stdin or self.stdout or self.stderr):
             raise ValueError("request at least one of stdin, stdout and stderr")
         if self.encoding is not None:
-            b"".decode(self.encoding, self.errors)
+            check_encoding(self.encoding, self.errors)
         if self.merge and not (self.stdout and self.stderr) and not self.tty:
             raise ValueError("stderr=STDOUT needs stdout")
         if self.on_cancel not in ("leave", "kill"):
@@ -160,7 +172,12 @@ class Opening:
                 if number == len(offers):
                     raise self._without_half_close(offer) or start_error(error) from error
         assert connection.negotiated_subprotocol is not None
-        self.client.observer.opened(self.path, connection.negotiated_subprotocol)
+        try:
+            self.client.observer.opened(self.path, connection.negotiated_subprotocol)
+        except BaseException:
+            with anyio.CancelScope(shield=True):
+                await connection.close()
+            raise
         return ChannelSession(
             connection,
             PROTOCOLS[connection.negotiated_subprotocol],

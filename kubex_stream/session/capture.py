@@ -18,7 +18,8 @@ import anyio
 from kubex_stream.errors import HalfCloseUnsupported, ProcessError, StartError, StdinBroken, StreamError, StreamTimeout
 from kubex_stream.protocol.channels import STDERR_CHANNEL, STDOUT_CHANNEL
 from kubex_stream.protocol.status import Status
-from kubex_stream.session.multiplexer import ChannelSession, Ending, Sink
+from kubex_stream.session.ending import Ending
+from kubex_stream.session.multiplexer import ChannelSession, Sink
 from kubex_stream.session.process import ExecProcess, SessionScope
 from kubex_stream.session.streams import OutputStream
 from kubex_stream.statistics import SessionStatistics
@@ -98,11 +99,15 @@ def check_target(name: str, target: object) -> None:
 
 
 class _Capture:
-    """Where the outputs of one run go."""
+    """Where the outputs of one run go.
 
-    def __init__(self, stdout: Target, stderr: Target, encoding: str | None, errors: str) -> None:
-        self._targets = {STDOUT_CHANNEL: stdout, STDERR_CHANNEL: stderr}
-        self._kept = {channel: io.BytesIO() for channel, target in self._targets.items() if target is True}
+    :param merge: stderr goes where stdout goes
+    """
+
+    def __init__(self, stdout: Target, stderr: Target, *, merge: bool, encoding: str | None, errors: str) -> None:
+        self._targets = {STDOUT_CHANNEL: stdout, STDERR_CHANNEL: stdout if merge else stderr}
+        kept = [STDOUT_CHANNEL] if merge else [STDOUT_CHANNEL, STDERR_CHANNEL]
+        self._kept = {channel: io.BytesIO() for channel in kept if self._targets[channel] is True}
         self._encoding = encoding
         self._errors = errors
 
@@ -110,9 +115,10 @@ class _Capture:
         return all(self._targets[channel] is True for channel in session.outputs)
 
     def sinks(self, session: ChannelSession) -> dict[int, Sink]:
-        outputs = session.outputs
-        merged = outputs.get(STDERR_CHANNEL) is outputs.get(STDOUT_CHANNEL)
-        return {c: self._kept[STDOUT_CHANNEL if merged else c].write for c in outputs}
+        return {
+            channel: self._kept[channel if channel in self._kept else STDOUT_CHANNEL].write
+            for channel in session.outputs
+        }
 
     def text(self, channel: int) -> Any:
         """What was kept of one output, in the form that was asked for."""
@@ -144,13 +150,14 @@ async def run(
     input: Input | None,  # subprocess's word
     stdout: Target,
     stderr: Target,
+    merge: bool,
     timeout: float | None,
     encoding: str | None,
     errors: str,
     check: bool,
 ) -> ExecResult[Any]:
     """Open the session, feed and read it to its end, leave it, and give the result."""
-    capture = _Capture(stdout, stderr, encoding, errors)
+    capture = _Capture(stdout, stderr, merge=merge, encoding=encoding, errors=errors)
     ending: Ending | None = None
     with anyio.move_on_after(timeout):
         async with scope as process:

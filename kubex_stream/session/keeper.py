@@ -21,7 +21,8 @@ from typing import Final
 import anyio
 
 from kubex_stream.errors import ConnectionLost, KubexClientException
-from kubex_stream.session.multiplexer import ChannelSession, Ending
+from kubex_stream.session.ending import Ending
+from kubex_stream.session.multiplexer import ChannelSession
 
 __all__ = ("Keeper",)
 
@@ -144,13 +145,13 @@ class Keeper:
             self._pinged = None
 
     def _stdin_outstanding(self) -> bool:
-        return self._session.sending or self._session.bytes_out > self._confirmed
+        return self._session.input.busy or self._session.input.bytes_out > self._confirmed
 
     async def _ping(self) -> None:
         session = self._session
-        if session.sending:
+        if session.input.busy:
             return
-        before = session.bytes_out
+        before = session.input.bytes_out
         try:
             await session.connection.ping()
         except NotImplementedError:

@@ -11,11 +11,9 @@ Rules of this file:
 
 from __future__ import annotations
 
-import json
 import logging
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Final
 
 import anyio
@@ -24,40 +22,21 @@ from anyio.lowlevel import checkpoint
 from kubex_stream.client.observer import Observer
 from kubex_stream.client.options import ClientOptions
 from kubex_stream.client.websocket import WebSocketConnection
-from kubex_stream.errors import (
-    ConnectionLost,
-    KubexClientException,
-    ProtocolViolation,
-    StartError,
-    StatusMissing,
-    StdinBroken,
-    UnreadChannelError,
-)
+from kubex_stream.errors import KubexClientException, UnreadChannelError
 from kubex_stream.protocol.channels import ERROR_CHANNEL, STDERR_CHANNEL, STDOUT_CHANNEL, ChannelProtocol
-from kubex_stream.protocol.status import MAX_STATUS_SIZE, Exited, Failed, Status, decode_ending
 from kubex_stream.session.buffer import ChannelBuffer
+from kubex_stream.session.ending import Ending, StatusReader, broken
+from kubex_stream.session.sender import Sender
 from kubex_stream.statistics import SessionStatistics
 
-__all__ = ("ChannelSession", "Ending", "Message", "Sink", "output_buffers")
+__all__ = ("ChannelSession", "Message", "Sink", "output_buffers")
 
 Message = bytes | memoryview
 Sink = Callable[[Message], object]
 
 #: From this size on, a view costs less than a copy that is copied again.
 _VIEW_FROM: Final = 4096
-#: Servers send a Status as one message.  One in more messages than this is read when the server closes.
-MAX_STATUS_PARTS: Final = 64
-
 _logger = logging.getLogger("kubex_stream")
-
-
-@dataclass(frozen=True, slots=True)
-class Ending:
-    """How a session ended: a code, or an error; attach knows neither where all went well."""
-
-    code: int | None = None
-    status: Status | None = None
-    error: Exception | None = None
 
 
 class ChannelSession:
@@ -86,18 +65,22 @@ class ChannelSession:
         self.reading = False
         #: Set to make the keeper read now; replaced by the keeper.
         self.poked = anyio.Event()
-        self.bytes_in = self.bytes_out = self.frames_in = self.frames_out = self.spooled = 0
+        self.bytes_in = self.frames_in = self.spooled = 0
         self.rtt: float | None = None
-        self._last_seen = time.monotonic()
         self.outputs = outputs
-        # The observer is asked for every message, so only where it listens.
+        # The observer is told of every message, so only where it listens.
         self._observer = observer if type(observer).frame is not Observer.frame else None
-        self._status = bytearray()
-        self._status_parts = 0
+        self.input = Sender(
+            connection,
+            chunk_size=options.stdin_chunk_size,
+            ended=lambda: self.ending is not None,
+            statistics=lambda: self.statistics,
+            sent=None if self._observer is None else self._tell_sent,
+        )
+        self._last_seen = time.monotonic()
+        self._status = StatusReader(protocol)
         self._changed = anyio.Event()
         self._waiting = 0
-        self._sending = anyio.Lock(fast_acquire=True)  # for all messages of one send
-        self._message = anyio.Lock(fast_acquire=True)  # for one of them
 
     # Output -----------------------------------------------------------------------------------------------------------
 
@@ -117,7 +100,7 @@ class ChannelSession:
             if buffer.closed:
                 raise anyio.ClosedResourceError
             if self.ending is not None:
-                raise self.ending.error or anyio.EndOfStream
+                raise self._end_of_output(self.ending)
             payload = await self._advance(buffer)
             if payload:
                 return payload
@@ -131,9 +114,14 @@ class ChannelSession:
         if buffer.size:
             return self._take(buffer)
         if self.ending is not None:
-            raise self.ending.error or anyio.EndOfStream
+            raise self._end_of_output(self.ending)
         self.poked.set()
         raise anyio.WouldBlock
+
+    @staticmethod
+    def _end_of_output(ending: Ending) -> Exception:
+        # The one error may be raised often; each time would add to its traceback.
+        return anyio.EndOfStream() if ending.error is None else ending.error.with_traceback(None)
 
     async def wait(self) -> Ending:
         """Read until the session has ended; output goes to the buffers.
@@ -247,9 +235,9 @@ class ChannelSession:
         try:
             return await self.connection.receive_view()
         except StopAsyncIteration:
-            self._closed_in_order()
+            self.end(self._status.closed(self.connection.close_code, self.statistics))
         except KubexClientException as error:
-            self._broken(error)
+            self.end(broken(error, self.statistics))
         return None
 
     def _count(self, message: Message) -> None:
@@ -272,67 +260,12 @@ class ChannelSession:
             self._notify()
             return None
         if channel == ERROR_CHANNEL:
-            self._accept_status(message[1:])
+            ending = self._status.add(message[1:], self.statistics)
+            if ending is not None:
+                self.end(ending)
         elif len(message) > 1:
             _logger.debug("%s: dropped %d bytes for channel %d", self.path, len(message) - 1, channel)
         return None
-
-    def _accept_status(self, part: Message) -> None:
-        if not part or self.ending is not None:
-            return
-        self._status += part
-        if len(self._status) > MAX_STATUS_SIZE:
-            self.end(Ending(error=self._violation(f"a Status of more than {MAX_STATUS_SIZE} bytes")))
-            return
-        if self.protocol.json_status:
-            self._status_parts += 1
-            if self._status_parts > MAX_STATUS_PARTS:
-                return  # each try costs what came before; the Close tells
-            try:
-                json.loads(self._status)
-            except ValueError:
-                return  # the rest may follow in another message; if not, the Close tells
-            except RecursionError:
-                pass  # nested without end: told as garbage
-            self._decode()
-
-    def _decode(self) -> None:
-        ending, status = decode_ending(self._status, json_status=self.protocol.json_status)
-        if isinstance(ending, Exited):
-            self.end(Ending(code=ending.code, status=status))
-        elif isinstance(ending, Failed):
-            code = status.code if status is not None and status.code else 500
-            self.end(Ending(status=status, error=StartError(ending.message, status_code=code, status=status)))
-        else:
-            self.end(Ending(status=status, error=self._violation(ending.message)))
-
-    def _closed_in_order(self) -> None:
-        if self._status or not self.protocol.json_status:
-            self._decode()
-            return
-        code = self.connection.close_code
-        self.end(
-            Ending(
-                error=StatusMissing(
-                    f"the server closed the stream{'' if code is None else f' with code {code}'} and no Status said how the process "
-                    "ended: there is no exit code",
-                    statistics=self.statistics,
-                )
-            )
-        )
-
-    def _broken(self, error: KubexClientException) -> None:
-        known: KubexClientException = error
-        if isinstance(error, ConnectionLost):
-            known = ConnectionLost(str(error), close_code=error.close_code, statistics=self.statistics)
-        elif isinstance(error, ProtocolViolation):
-            known = self._violation(str(error))
-        if known is not error:
-            known.__cause__ = error
-        self.end(Ending(error=known))
-
-    def _violation(self, message: str) -> ProtocolViolation:
-        return ProtocolViolation(message, statistics=self.statistics)
 
     def end(self, ending: Ending) -> None:
         """Set the ending, where there is none yet, and wake whoever waits."""
@@ -341,48 +274,9 @@ class ChannelSession:
         self.poked.set()
         self._notify()
 
-    # Input ------------------------------------------------------------------------------------------------------------
-
-    async def send(self, channel: int, data: bytes | bytearray | memoryview) -> None:
-        """Send bytes on one channel, in messages of ``stdin_chunk_size``.
-
-        A cancelled call may have sent the first of them.
-
-        :raises StdinBroken: the session has ended, or its connection is gone
-        """
-        view = memoryview(data).cast("B")
-        prefix = bytes((channel,))
-        step = self.options.stdin_chunk_size
-        async with self._sending:
-            for start in range(0, len(view), step):
-                await self.send_message(b"".join((prefix, view[start : start + step])))
-                self.bytes_out += min(step, len(view) - start)
-
-    async def half_close(self, channel: int) -> None:
-        """Send the CLOSE of a channel, behind everything that is being sent.  Raises as :meth:`send`."""
-        async with self._sending:
-            await self.send_message(self.protocol.encode_close(channel))
-
-    async def send_message(self, message: bytes) -> None:
-        """Send one message as it is, in between those of a send that is under way.  Raises as :meth:`send`."""
-        # What has arrived comes first: a Status may be among it, and a write into a connection that the server has left would make the
-        # event loop throw away what is still unread.  It also keeps a flood of small sends from starving other tasks.
-        await checkpoint()
-        async with self._message:
-            if self.ending is not None:
-                raise StdinBroken("the process takes no more input: the session has ended", statistics=self.statistics)
-            try:
-                await self.connection.send_bytes(message)
-            except ConnectionLost as error:
-                raise StdinBroken(f"the process takes no more input: {error}", statistics=self.statistics) from error
-        self.frames_out += 1
+    def _tell_sent(self, channel: int, size: int) -> None:
         if self._observer is not None:
-            self._observer.frame(self.path, sent=True, channel=message[0], size=len(message) - 1)
-
-    @property
-    def sending(self) -> bool:
-        """Whether a send is under way."""
-        return self._sending.locked() or self._message.locked()
+            self._observer.frame(self.path, sent=True, channel=channel, size=size)
 
     # State ------------------------------------------------------------------------------------------------------------
 
@@ -396,9 +290,9 @@ class ChannelSession:
         last = max(self._last_seen, self.connection.last_activity or 0.0)
         return SessionStatistics(
             bytes_in=self.bytes_in,
-            bytes_out=self.bytes_out,
+            bytes_out=self.input.bytes_out,
             frames_in=self.frames_in,
-            frames_out=self.frames_out,
+            frames_out=self.input.frames_out,
             idle_seconds=max(0.0, time.monotonic() - last),
             rtt=self.rtt,
             spooled=self.spooled,

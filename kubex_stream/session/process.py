@@ -13,8 +13,9 @@ from kubex_stream.errors import KubexClientException
 from kubex_stream.protocol.channels import RESIZE_CHANNEL, STDERR_CHANNEL, STDOUT_CHANNEL, encode_resize
 from kubex_stream.protocol.status import Status
 from kubex_stream.session.buffer import ChannelBuffer
+from kubex_stream.session.ending import Ending
 from kubex_stream.session.keeper import Keeper
-from kubex_stream.session.multiplexer import ChannelSession, Ending
+from kubex_stream.session.multiplexer import ChannelSession
 from kubex_stream.session.streams import OutputStream, StdinStream, TextOutputStream
 from kubex_stream.statistics import SessionStatistics
 
@@ -103,7 +104,7 @@ class RemoteProcess(Generic[OutputT_co]):
         payload = encode_resize(width=width, height=height)
         if not self._streams.tty:
             raise RuntimeError("only a terminal has a size: pass tty=True")
-        await self._session.send_message(bytes((RESIZE_CHANNEL,)) + payload)
+        await self._session.input.send_message(bytes((RESIZE_CHANNEL,)) + payload)
 
     @property
     def subprotocol(self) -> str:
@@ -128,7 +129,7 @@ class RemoteProcess(Generic[OutputT_co]):
     async def _ended(self) -> Ending:
         ending = await self._session.wait()
         if ending.error is not None:
-            raise ending.error
+            raise ending.error.with_traceback(None)
         return ending
 
 

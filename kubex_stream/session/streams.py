@@ -157,7 +157,7 @@ class StdinStream(ByteSendStream):
             raise anyio.ClosedResourceError
         if not len(item):
             return
-        await self._session.send(STDIN_CHANNEL, item)
+        await self._session.input.send(STDIN_CHANNEL, item)
         self._line_begins = bytes(memoryview(item)[-1:]) in (b"\n", b"\r")
 
     async def aclose(self) -> None:
@@ -185,9 +185,9 @@ class StdinStream(ByteSendStream):
         try:
             if self._tty:
                 # At the start of a line one is the end; behind a part of a line the first only passes that part on.
-                await self._session.send(STDIN_CHANNEL, END_OF_TRANSMISSION * (1 if self._line_begins else 2))
+                await self._session.input.send(STDIN_CHANNEL, END_OF_TRANSMISSION * (1 if self._line_begins else 2))
             else:
-                await self._session.half_close(STDIN_CHANNEL)
+                await self._session.input.send_last(protocol.encode_close(STDIN_CHANNEL))
         except StdinBroken:
             return
 

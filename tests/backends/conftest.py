@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import socket
 import ssl
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Protocol
 
@@ -12,6 +13,7 @@ import trustme
 
 from kubex_stream.client import BaseClient, ClientOptions, PreparedRequest, Response, WebSocketConnection
 from kubex_stream.configuration import ClientConfiguration
+from tests.backends.kinds import Send, plain, stream, websocket
 
 
 class Prepare(Protocol):
@@ -121,3 +123,18 @@ def client_tls(authority: trustme.CA) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     authority.configure_trust(context)
     return context
+
+
+@pytest.fixture(params=[plain, stream, websocket])
+def send(request: pytest.FixtureRequest) -> Send:
+    """The three kinds of requests."""
+    kind: Send = request.param
+    return kind
+
+
+@pytest.fixture
+def closed_port() -> Iterator[int]:
+    """A port that nobody listens on, and that nobody else gets meanwhile."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        yield bound.getsockname()[1]

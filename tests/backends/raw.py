@@ -17,7 +17,25 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from typing import Final, Self
 
-__all__ = ("CLOSE", "Frame", "Handler", "Head", "Peer", "RawServer", "frame", "proxy_handler", "relay", "response")
+__all__ = (
+    "BINARY",
+    "CLOSE",
+    "PING",
+    "PONG",
+    "TEXT",
+    "Frame",
+    "Handler",
+    "Head",
+    "Peer",
+    "RawServer",
+    "close_frame",
+    "ends_after",
+    "frame",
+    "proxy_handler",
+    "relay",
+    "response",
+    "sends",
+)
 
 PATIENCE: Final = 20.0
 TEXT, BINARY, CLOSE, PING, PONG = 1, 2, 8, 9, 10
@@ -294,3 +312,31 @@ def proxy_handler(heads: list[Head], refusal: bytes | None = None) -> Handler:
             relay(peer.sock, onward)
 
     return handle
+
+
+def sends(*pieces: bytes, then: Callable[[Peer], object] = Peer.rest) -> Handler:
+    """A server that sends these after the handshake, and then reads to the end or does something else."""
+
+    def handle(peer: Peer) -> None:
+        peer.accept()
+        for piece in pieces:
+            peer.send(piece)
+        then(peer)
+
+    return handle
+
+
+def close_frame(code: int, reason: bytes = b"") -> bytes:
+    """A Close frame."""
+    return frame(struct.pack("!H", code) + reason, CLOSE)
+
+
+def ends_after(websocket_close: bytes) -> Callable[[Peer], object]:
+    """For ``sends(then=…)``: send this, and end TCP."""
+
+    def then(peer: Peer) -> None:
+        peer.send(websocket_close)
+        peer.finish()
+        peer.rest()
+
+    return then

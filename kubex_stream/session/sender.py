@@ -1,0 +1,92 @@
+"""The sending half of a session.
+
+Rules of this file:
+- One message is on its way at a time.  Those of a large send leave room between them for others, as a resize; the CLOSE of stdin waits for
+  all of what was sent before it.
+- How the process ended is for the reading half to say: a send that fails says only that no more input is taken.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import anyio
+from anyio.lowlevel import checkpoint
+
+from kubex_stream.client.websocket import WebSocketConnection
+from kubex_stream.errors import ConnectionLost, StdinBroken
+from kubex_stream.statistics import SessionStatistics
+
+__all__ = ("Sender",)
+
+
+class Sender:
+    """Sends the messages of one session.
+
+    :param ended: whether the session has ended
+    :param statistics: of the session, for errors
+    :param sent: is told the channel and payload size of each message
+    """
+
+    def __init__(
+        self,
+        connection: WebSocketConnection,
+        *,
+        chunk_size: int,
+        ended: Callable[[], bool],
+        statistics: Callable[[], SessionStatistics],
+        sent: Callable[[int, int], None] | None,
+    ) -> None:
+        #: Bytes of stdin, and messages of any kind, that the connection has taken.
+        self.bytes_out = self.frames_out = 0
+        self._connection = connection
+        self._chunk_size = chunk_size
+        self._ended = ended
+        self._statistics = statistics
+        self._sent = sent
+        self._whole = anyio.Lock(fast_acquire=True)  # for all messages of one send
+        self._single = anyio.Lock(fast_acquire=True)  # for one of them
+
+    @property
+    def busy(self) -> bool:
+        """Whether a send is under way."""
+        return self._whole.locked() or self._single.locked()
+
+    async def send(self, channel: int, data: bytes | bytearray | memoryview) -> None:
+        """Send bytes on one channel, in messages of the chunk size.
+
+        A cancelled call may have sent the first of them.
+
+        :raises StdinBroken: the session has ended, or its connection is gone
+        """
+        view = memoryview(data).cast("B")
+        prefix = bytes((channel,))
+        async with self._whole:
+            for start in range(0, len(view), self._chunk_size):
+                chunk = view[start : start + self._chunk_size]
+                await self.send_message(b"".join((prefix, chunk)))
+                self.bytes_out += len(chunk)
+
+    async def send_last(self, message: bytes) -> None:
+        """Send one message behind everything that is being sent.  Raises as :meth:`send`."""
+        async with self._whole:
+            await self.send_message(message)
+
+    async def send_message(self, message: bytes) -> None:
+        """Send one message as it is, in between those of a send that is under way.  Raises as :meth:`send`."""
+        # What has arrived comes first: a Status may be among it, and a write into a connection that the server has left would make the
+        # event loop throw away what is still unread.  It also keeps a flood of small sends from starving other tasks.
+        await checkpoint()
+        async with self._single:
+            if self._ended():
+                raise self._broken("the session has ended")
+            try:
+                await self._connection.send_bytes(message)
+            except ConnectionLost as error:
+                raise self._broken(str(error)) from error
+        self.frames_out += 1
+        if self._sent is not None:
+            self._sent(message[0], len(message) - 1)
+
+    def _broken(self, why: str) -> StdinBroken:
+        return StdinBroken(f"the process takes no more input: {why}", statistics=self._statistics())
