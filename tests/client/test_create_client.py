@@ -58,7 +58,7 @@ def test_a_backend_is_a_name_a_class_or_a_client(backend: Any) -> None:
         anything(CLUSTER, backend=backend)
 
 
-@pytest.mark.parametrize("options", [{"timeout": 5}, 5, "aiohttp", object()], ids=repr)
+@pytest.mark.parametrize("options", [{"timeout": 5}, 5, "aiohttp", object()], ids=["dict", "int", "str", "object"])
 @pytest.mark.parametrize("backend", ["aiohttp", "httpx", MemoryClient], ids=["aiohttp", "httpx", "class"])
 def test_options_are_client_options(options: Any, backend: Any) -> None:
     with pytest.raises(TypeError, match=f"options must be ClientOptions, not {type(options).__name__}"):

@@ -142,7 +142,7 @@ async def test_the_request_says_everything_and_quotes_it(client: MemoryClient) -
         ({"stderr": False}, {"stdout"}),
         ({"stderr": STDOUT}, {"stdout", "stderr"}),
     ],
-    ids=str,
+    ids=lambda value: str(sorted(value)) if isinstance(value, set) else str(value),
 )
 async def test_which_streams_are_asked_for(client: MemoryClient, given: dict[str, Any], flags: set[str]) -> None:
     async with Pods(client).exec.stream("one", ["x"], protocols=[V4], **given):
