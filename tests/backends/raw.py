@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import select
 import socket
 import ssl
 import struct
@@ -269,19 +270,22 @@ class RawServer:
 
 
 def relay(one: socket.socket, other: socket.socket) -> None:
-    """Pass bytes both ways until both directions have ended."""
+    """Pass bytes both ways until both directions have ended, or one with TLS, which has no half-close.
 
-    def pump(source: socket.socket, target: socket.socket) -> None:
-        with suppress(OSError):
-            while piece := source.recv(65536):
-                target.sendall(piece)
-        with suppress(OSError):
-            target.shutdown(socket.SHUT_WR)
-
-    back = threading.Thread(target=pump, args=(other, one))
-    back.start()
-    pump(one, other)
-    back.join(PATIENCE)
+    One thread does it, since two must not use one TLS connection at once.
+    """
+    onward = {one: other, other: one}
+    with suppress(OSError):
+        while onward:
+            pending = [source for source in onward if isinstance(source, ssl.SSLSocket) and source.pending()]
+            for source in pending or select.select(list(onward), [], [], PATIENCE)[0]:
+                if piece := source.recv(65536):
+                    onward[source].sendall(piece)
+                    continue
+                target = onward.pop(source)
+                if isinstance(target, ssl.SSLSocket):
+                    return
+                target.shutdown(socket.SHUT_WR)
 
 
 def proxy_handler(heads: list[Head], refusal: bytes | None = None) -> Handler:

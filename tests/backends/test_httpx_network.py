@@ -6,7 +6,7 @@ import asyncio
 import random
 import socket
 import ssl
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from typing import Any, Protocol
 
@@ -15,8 +15,6 @@ import anyio.lowlevel
 import httpcore
 import pytest
 
-from kubex_stream_httpx.dialer import open_socket
-from kubex_stream_httpx.drive import Drive, Want
 from kubex_stream_httpx.network import SocketStream, Stream
 
 pytestmark = pytest.mark.anyio
@@ -286,138 +284,3 @@ async def test_what_httpcore_asks() -> None:
         assert ours.get_extra_info("is_readable") is True
     finally:
         await theirs.aclose()
-
-
-# Making connections ---------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def listener() -> Generator[socket.socket, None, None]:
-    with socket.create_server(("127.0.0.1", 0)) as made:
-        yield made
-
-
-def resolving(monkeypatch: pytest.MonkeyPatch, *addresses: tuple[str, int]) -> None:
-    async def getaddrinfo(*_: object, **__: object) -> list[Any]:
-        return [
-            (socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM, 0, "", (host, port))
-            for host, port in addresses
-        ]
-
-    monkeypatch.setattr(anyio, "getaddrinfo", getaddrinfo)
-
-
-def free_port() -> int:
-    with socket.socket() as bound:
-        bound.bind(("127.0.0.1", 0))
-        port: int = bound.getsockname()[1]
-        return port
-
-
-async def test_the_next_address_is_tried(monkeypatch: pytest.MonkeyPatch, listener: socket.socket) -> None:
-    port = listener.getsockname()[1]
-    resolving(monkeypatch, ("127.0.0.1", free_port()), ("127.0.0.1", port))
-    with await open_socket("twice.test", 1) as connected:
-        assert connected.getpeername() == ("127.0.0.1", port)
-
-
-async def test_an_address_that_does_not_answer_holds_nobody_back(
-    monkeypatch: pytest.MonkeyPatch, listener: socket.socket
-) -> None:
-    with socket.socket() as full:
-        # Nobody accepts, and the queue is full: the SYN is dropped.
-        full.bind(("127.0.0.1", 0))
-        full.listen(0)
-        waiting = [socket.socket() for _ in range(4)]
-        for one in waiting:
-            one.setblocking(False)
-            one.connect_ex(full.getsockname())
-        resolving(monkeypatch, full.getsockname(), listener.getsockname())
-        try:
-            with anyio.fail_after(10):
-                with await open_socket("twice.test", 1) as connected:
-                    assert connected.getpeername() == listener.getsockname()
-        finally:
-            for one in waiting:
-                one.close()
-
-
-async def test_when_no_address_answers(monkeypatch: pytest.MonkeyPatch) -> None:
-    resolving(monkeypatch, ("127.0.0.1", free_port()), ("127.0.0.1", free_port()))
-    with pytest.raises(OSError, match="refused"):
-        await open_socket("twice.test", 1)
-
-
-async def test_a_name_that_is_none() -> None:
-    with pytest.raises(OSError, match="host name"):
-        await open_socket("ü" * 70 + ".test", 1)
-
-
-# Driving --------------------------------------------------------------------------------------------------------------
-
-
-class Slow:
-    """Gives a byte whenever it is allowed to."""
-
-    def __init__(self) -> None:
-        self.allowed = anyio.Event()
-        self.asked: list[int] = []
-
-    async def receive(self, max_bytes: int) -> bytes:
-        self.asked.append(max_bytes)
-        await self.allowed.wait()
-        self.allowed = anyio.Event()
-        return b"x"
-
-
-async def test_a_cancelled_drive_goes_on() -> None:
-    source = Slow()
-
-    async def wants() -> bytes:
-        first = await Want(source, 1)
-        await anyio.lowlevel.checkpoint()
-        return first + await Want(source, 2)
-
-    drive = Drive(wants())
-    for _ in range(3):
-        with anyio.move_on_after(0.01) as scope:
-            await drive
-        assert scope.cancelled_caught
-        assert drive.asking
-    source.allowed.set()
-    with anyio.move_on_after(0.01):
-        await drive
-    source.allowed.set()
-    assert await drive == b"xx"
-    assert source.asked == [1, 1, 1, 1, 2, 2]
-
-
-async def test_a_drive_passes_errors_of_reading_on() -> None:
-    class Broken:
-        async def receive(self, max_bytes: int) -> bytes:
-            raise httpcore.ReadError(str(max_bytes))
-
-    async def wants() -> str:
-        try:
-            await Want(Broken(), 5)
-        except httpcore.ReadError as error:
-            return f"seen {error}"
-        return "nothing"
-
-    assert await Drive(wants()) == "seen 5"
-
-
-async def test_a_cancellation_elsewhere_reaches_the_coroutine() -> None:
-    seen: list[str] = []
-
-    async def sleeps() -> None:
-        try:
-            await anyio.sleep_forever()
-        finally:
-            seen.append("ended")
-
-    drive = Drive(sleeps())
-    with anyio.move_on_after(0.01):
-        await drive
-    assert seen == ["ended"]
-    assert not drive.asking

@@ -1,0 +1,61 @@
+"""Streamed bodies over httpx, whose reading survives a cancellation."""
+
+from __future__ import annotations
+
+import anyio
+import anyio.to_thread
+import pytest
+
+from tests.backends.conftest import Prepare
+from tests.backends.raw import Peer, RawServer, response
+from tests.backends.test_httpx_client import client_of
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_a_cancelled_read_of_a_stream_goes_on(prepare: Prepare) -> None:
+    count = 300
+
+    def handle(peer: Peer) -> None:
+        peer.head()
+        peer.send(response("200 OK", None, "Transfer-Encoding: chunked"))
+        for number in range(count):
+            chunk = b"4\r\n%04d\r\n" % number
+            peer.send(chunk[: number % 9])
+            peer.send(chunk[number % 9 :])
+        peer.send(b"0\r\n\r\n")
+        peer.rest()
+
+    content = b""
+    with RawServer(handle) as server:
+        async with client_of() as client:
+            stream = await client.open_stream(prepare(server.url))
+            pieces = aiter(stream)
+            ended = False
+            while not ended:
+                with anyio.move_on_after(0.0003):
+                    try:
+                        content += await anext(pieces)
+                    except StopAsyncIteration:
+                        ended = True
+            await stream.aclose()
+    assert content == b"".join(b"%04d" % number for number in range(count))
+
+
+async def test_a_stream_is_left_after_a_cancelled_read(prepare: Prepare) -> None:
+    def handle(peer: Peer) -> None:
+        peer.head()
+        peer.send(response("200 OK", None, "Transfer-Encoding: chunked") + b"3\r\nabc\r\n5\r\nab")
+        assert peer.rest() == b""
+
+    with RawServer(handle) as server:
+        async with client_of() as client:
+            stream = await client.open_stream(prepare(server.url))
+            pieces = aiter(stream)
+            received = b""
+            with anyio.move_on_after(0.2) as scope:
+                while True:
+                    received += await anext(pieces)
+            assert scope.cancelled_caught
+            assert received == b"abcab"
+            await stream.aclose()
