@@ -35,7 +35,7 @@ def test_a_command_makes_its_own_environment_and_uses_nothing_else(block: Block)
 def test_the_first_runs_a_process_and_the_second_the_tests() -> None:
     first, second = (shlex.split(block.text.rpartition(" && ")[2]) for block in COMMANDS)
     assert first[:5] == [".venv/bin/kubex-stream", "--embedded", "exec", "demo", "--"]
-    assert second == [".venv/bin/pytest"]
+    assert second == [".venv/bin/pytest", "-n", "auto"]
 
 
 @pytest.mark.skipif(shutil.which("bash") is None, reason="no bash here")

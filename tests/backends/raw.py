@@ -278,7 +278,10 @@ def relay(one: socket.socket, other: socket.socket) -> None:
     with suppress(OSError):
         while onward:
             pending = [source for source in onward if isinstance(source, ssl.SSLSocket) and source.pending()]
-            for source in pending or select.select(list(onward), [], [], PATIENCE)[0]:
+            ready = pending or select.select(list(onward), [], [], PATIENCE)[0]
+            if not ready:
+                return
+            for source in ready:
                 if piece := source.recv(65536):
                     onward[source].sendall(piece)
                     continue
