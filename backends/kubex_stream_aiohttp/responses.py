@@ -12,6 +12,7 @@ from typing import Any
 import aiohttp
 
 from kubex_stream_aiohttp.errors import Unanswered
+from kubex_stream_aiohttp.reading import guard_reading
 
 __all__ = ("PromptResponse", "SingleResponse", "lower_case")
 
@@ -25,6 +26,7 @@ class PromptResponse(aiohttp.ClientResponse):
         """Read the head."""
         # A short response gives its connection back while its head is read.
         self.transport = connection.transport
+        guard_reading(connection.protocol)
         return await super().start(connection)
 
     def close(self) -> None:

@@ -155,7 +155,8 @@ class FrameReader:
             total = length + len(self._message or b"")
             if total > self._limit:
                 self._fail(
-                    f"a message of {total} bytes or more, where {self._limit} bytes are allowed", MESSAGE_TOO_BIG
+                    f"a message of more than {self._limit} bytes came, which ws_max_message_size forbids",
+                    MESSAGE_TOO_BIG,
                 )
         self._position = start + size
         self._opcode = first & 0xF
