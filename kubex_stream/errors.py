@@ -59,7 +59,17 @@ __all__ = (
 
 
 class KubexClientException(Exception):
-    """The root of every error that this library raises, wrong arguments excepted."""
+    """The root of every error that this library raises, wrong arguments excepted.  All can be pickled, so they cross process pools."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild, (type(self), self.args, self.__dict__)
+
+
+def _rebuild(kind: type[KubexClientException], args: tuple[Any, ...], state: dict[str, Any]) -> KubexClientException:
+    error = kind.__new__(kind, *args)
+    error.args = args
+    error.__dict__.update(state)
+    return error
 
 
 class ConfigurationError(KubexClientException):

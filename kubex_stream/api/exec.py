@@ -8,8 +8,8 @@ from typing import Any, Literal, overload
 
 from kubex_stream.api.request import Opening, pod_path
 from kubex_stream.client.base import BaseClient
-from kubex_stream.core.params import TimeoutTypes
-from kubex_stream.session.capture import ExecResult, Input, Target, _Stdout, check_target, run
+from kubex_stream.core.params import Timeout, TimeoutTypes
+from kubex_stream.session.capture import ExecResult, Input, Target, _Stdout, check_input, check_target, run
 from kubex_stream.session.process import ExecProcess, OnCancel, SessionScope
 from kubex_stream.session.streams import OutputStream, TextOutputStream
 
@@ -30,6 +30,10 @@ def check_command(command: object) -> tuple[str, ...]:
         raise TypeError("command is a list of strings")
     if not command or not command[0]:
         raise ValueError("command is empty: its first word is the program")
+    if any(0xD800 <= ord(character) <= 0xDFFF for word in command for character in word):
+        raise ValueError(
+            "command has characters that cannot be sent: lone surrogates, as os.fsdecode makes of bytes that are not UTF-8"
+        )
     return tuple(command)
 
 
@@ -120,7 +124,8 @@ class Exec:
         :param container: which container; None lets the server choose, which it does only where there is one
         :param namespace: instead of the :class:`~kubex_stream.Pods` object's
         :param input: what the command gets on stdin, followed by its end: bytes, or an async iterable of bytes.  Without it there is no
-            stdin at all.  A command that ends before it has read all is no error.
+            stdin at all.  A command that ends before it has read all is no error, but see ``input_taken`` of the result: servers lose
+            output, or even the exit code, of a process that ends while input is still on its way to it.
         :param stdout: True keeps it in the result, False does not ask for it; a function or a coroutine function gets every piece as it
             comes, and so does the ``send`` of an async writer, without anything being kept; slow ones are back-pressure
         :param stderr: the same; :data:`~kubex_stream.STDOUT` puts it where stdout goes
@@ -147,6 +152,8 @@ class Exec:
         """
         merge = isinstance(stderr, _Stdout)
         check_target("stdout", stdout)
+        check_input(input)
+        Timeout.coerce(timeout)
         if not isinstance(stderr, _Stdout):
             check_target("stderr", stderr)
         opening = self._opening(

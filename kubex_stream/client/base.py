@@ -36,20 +36,17 @@ from kubex_stream.errors import ApiError, BackendNotAvailable, ConnectionLost, P
 
 __all__ = ("CLIENT_CONTRACT", "BaseClient")
 
-#: Raised when a member is added that backends must know of.
-CLIENT_CONTRACT: Final = 1
-#: Seconds that closing a client may take, also when its task is being cancelled.
-LONGEST_STOP: Final = 5.0
+CLIENT_CONTRACT: Final = 1  #: Raised when a member is added that backends must know of.
+LONGEST_STOP: Final = 5.0  #: Seconds that closing a client may take, also when its task is being cancelled.
 
 _logger = logging.getLogger("kubex_stream")
 _T = TypeVar("_T")
 
 
 class BaseClient(ABC):
-    """A client of one API server.  Applications get one from :func:`create_client`; backends subclass this.
+    """A client of one API server, for any number of tasks.  Applications get one from :func:`create_client`; backends subclass this.
 
-    ``async with`` opens and closes it; ``await`` opens it and gives it, for applications that call :meth:`aclose` themselves.  It may
-    be used by any number of tasks at once.
+    ``async with`` opens and closes it; ``await`` opens it and gives it, for applications that call :meth:`aclose` themselves.
 
     :param configuration: which cluster and who you are; None loads it on opening
     :param options: how to work
@@ -138,8 +135,9 @@ class BaseClient(ABC):
                 self._configuration = await ClientConfiguration.load()
             configuration = self._configuration
             self._proxy = choose_proxy(configuration.url, self._options, configuration.proxy_url, os.environ)
+            credentials = configuration.credentials()
             await self.start()
-            self._credentials = configuration.credentials()
+            self._credentials = credentials
         except BaseException:
             self._closed = True
             raise
@@ -205,8 +203,8 @@ class BaseClient(ABC):
             self._check(response, request)
             return response
 
-        with deadline(self._timeout(request), None, f"{request.method} {request.path}"):
-            return await self._attempts(request, "application/json", attempt)
+        with deadline(self._timeout(request), None, f"{request.method} {request.path}") as until:
+            return await self._attempts(request, until, attempt)
 
     @asynccontextmanager
     async def stream(self, request: Request) -> AsyncGenerator[StreamedResponse, None]:
@@ -224,8 +222,8 @@ class BaseClient(ABC):
                 raise
             return response
 
-        with deadline(self._timeout(request), self._options.open_timeout, f"{request.method} {request.path}"):
-            response = await self._attempts(request, "application/json", attempt)
+        with deadline(self._timeout(request), self._options.open_timeout, f"{request.method} {request.path}") as until:
+            response = await self._attempts(request, until, attempt)
         try:
             yield response
         finally:
@@ -252,17 +250,14 @@ class BaseClient(ABC):
 
         if isinstance(subprotocols, str) or not subprotocols:
             raise ValueError("subprotocols is a list of names, best first")
-        with deadline(self._timeout(request), self._options.open_timeout, f"opening {request.path}"):
-            # The kubelet answers 406 to a handshake that accepts JSON only.
-            connection = await self._attempts(request, "*/*", attempt)
+        with deadline(self._timeout(request), self._options.open_timeout, f"opening {request.path}") as until:
+            connection = await self._attempts(request, until, attempt, handshake=True)
         if connection.negotiated_subprotocol not in subprotocols:
             chosen = connection.negotiated_subprotocol
             with anyio.CancelScope(shield=True):
                 await connection.abort()
             raise ProtocolViolation(f"invalid subprotocol: expected one of {', '.join(subprotocols)}, got {chosen!r}")
         return connection
-
-    # How ---------------------------------------------------------------------------------------------------------------
 
     def _timeout(self, request: Request) -> Timeout | Any | None:
         timeout = self._options.timeout if request.timeout is ... else request.timeout
@@ -276,7 +271,15 @@ class BaseClient(ABC):
         if self._options.log_api_warnings:
             warn_of(headers)
 
-    async def _attempts(self, request: Request, accept: str, attempt: Callable[[PreparedRequest], Awaitable[_T]]) -> _T:
+    async def _attempts(
+        self,
+        request: Request,
+        until: float,
+        attempt: Callable[[PreparedRequest], Awaitable[_T]],
+        handshake: bool = False,
+    ) -> _T:
+        # The kubelet answers 406 to a handshake that accepts JSON only.
+        accept = "*/*" if handshake else "application/json"
         refreshed, retries = False, 0
         while True:
             try:
@@ -286,7 +289,9 @@ class BaseClient(ABC):
                     raise
                 refreshed = True
             except ApiError as error:
-                delay = retry_delay(error, method=request.method, retried=retries, retries=self._options.retries)
+                # A handshake starts a command, so its 503 has to be the server's own, which says when to come again.
+                safe = request.method in ("GET", "HEAD") and (error.retry_after is not None or not handshake)
+                delay = retry_delay(error, repeatable=safe, retried=retries, retries=self._options.retries, until=until)
                 if delay is None:
                     raise
                 retries += 1

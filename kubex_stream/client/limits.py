@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -20,29 +21,36 @@ LONGEST_BACKOFF: Final = 30.0
 
 
 @contextmanager
-def deadline(timeout: Timeout | Any | None, open_timeout: float | None, what: str) -> Generator[None, None, None]:
-    """Limit the block by the wall clock, to the shorter one of ``timeout.total`` and ``open_timeout``.
+def deadline(timeout: Timeout | Any | None, open_timeout: float | None, what: str) -> Generator[float, None, None]:
+    """Limit the block by the wall clock, to the shorter one of ``timeout.total`` and ``open_timeout``; gives the event loop's time then.
 
     :raises StreamTimeout: that passed; a TimeoutError of the block itself stays what it is
     """
     total = timeout.total if isinstance(timeout, Timeout) else None
     seconds = min((limit for limit in (total, open_timeout) if limit is not None), default=None)
     with anyio.move_on_after(seconds) as scope:
-        yield
+        yield scope.deadline
     if scope.cancelled_caught:
         raise StreamTimeout(f"{what} took longer than {seconds:g} s")
 
 
-def retry_delay(error: ApiError, *, method: str, retried: int, retries: int) -> float | None:
+def retry_delay(
+    error: ApiError, *, repeatable: bool, retried: int, retries: int, until: float = math.inf
+) -> float | None:
     """Seconds until a refused request is tried again, None to give up.
 
+    :param repeatable: whether doing it twice does no harm
     :param retried: how often it has been already
     :param retries: how often it may be
+    :param until: the event loop's time at which it is too late; then what the server said tells more than a timeout
     """
-    # A 429 means that nothing was done.  A 503 of a gateway does not, so only what changes nothing is repeated then.
-    repeatable = error.status_code == 429 or (error.status_code == 503 and method in ("GET", "HEAD"))
-    if not repeatable or retried >= retries:
+    # A 429 means that nothing was done; a 503, which may be a gateway's, does not.
+    refused = error.status_code == 429 or (error.status_code == 503 and repeatable)
+    if not refused or retried >= retries:
         return None
-    if error.retry_after is not None:
-        return error.retry_after if error.retry_after <= LONGEST_RETRY_AFTER else None
-    return min(LONGEST_BACKOFF, 2.0 ** (retried - 1)) * random.uniform(0.5, 1.0)
+    delay = error.retry_after
+    if delay is None:
+        delay = min(LONGEST_BACKOFF, 2.0 ** (retried - 1)) * random.uniform(0.5, 1.0)
+    if delay > LONGEST_RETRY_AFTER or (until < math.inf and anyio.current_time() + delay >= until):
+        return None
+    return delay

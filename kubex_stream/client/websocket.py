@@ -1,7 +1,8 @@
 """The seam's second half: one open WebSocket, as few methods as a transport can have.
 
 A subclass that has only the abstract members works everywhere; the others have defaults, and each buys something: ``ping`` keep-alive,
-``last_activity`` a finer one, ``abort`` leaving without a Close frame, ``receive_view`` one copy less.
+and with ``last_pong`` or ``last_activity`` the discovery of a connection that died, ``abort`` leaving without a Close frame,
+``receive_view`` one copy less.
 Version of this contract: :data:`WEBSOCKET_CONTRACT`.
 """
 

@@ -33,13 +33,13 @@ class Cause:
     """One entry of ``details.causes``; on the wire the type is called ``reason``."""
 
     reason: str = ""
-    message: str = ""
+    message: str = field(default="", repr=False)
     field: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """A ``meta/v1`` Status.
+    """A ``meta/v1`` Status.  Its repr leaves the message out, which on v4 repeats the command line.
 
     :ivar status: ``Success`` or ``Failure``
     :ivar message: for people
@@ -51,7 +51,7 @@ class Status:
     """
 
     status: str = ""
-    message: str = ""
+    message: str = field(default="", repr=False)
     reason: str = ""
     code: int = 0
     causes: tuple[Cause, ...] = ()

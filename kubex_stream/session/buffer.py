@@ -14,6 +14,8 @@ from typing import IO, Final
 __all__ = ("ChannelBuffer",)
 
 _PIECE: Final = 64 * 1024
+_SMALL: Final = 1024
+_MANY: Final = 256
 
 
 class ChannelBuffer:
@@ -57,10 +59,17 @@ class ChannelBuffer:
             self._rest.append(payload)
             wanted = False
         elif not wanted:
-            self._memory.append(payload)
+            self._remember(payload)
         spooled = wanted and self.full
         self.size += len(payload)
         return spooled
+
+    def _remember(self, payload: bytes) -> None:
+        # A flood of tiny messages would cost many times its size in objects.
+        if len(self._memory) >= _MANY and len(self._memory[-1]) + len(payload) <= _SMALL:
+            self._memory[-1] += payload
+        else:
+            self._memory.append(payload)
 
     def take(self) -> bytes:
         """The oldest piece; there has to be one."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import inspect
 import io
+import logging
 from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Final, Generic, Protocol, TypeVar
@@ -24,9 +25,12 @@ from kubex_stream.session.process import ExecProcess, SessionScope
 from kubex_stream.session.streams import OutputStream
 from kubex_stream.statistics import SessionStatistics
 
-__all__ = ("STDOUT", "AsyncWriter", "ExecResult", "Input", "Target", "check_target", "run")
+__all__ = ("STDOUT", "AsyncWriter", "ExecResult", "Input", "Target", "check_input", "check_target", "run")
 
 AnyStrT_co = TypeVar("AnyStrT_co", bytes, str, covariant=True)
+
+
+_logger = logging.getLogger("kubex_stream")
 
 
 class _Stdout:
@@ -48,7 +52,7 @@ class AsyncWriter(Protocol):
 
 
 #: Where an output goes: kept (True), not requested (False), or passed on in pieces.
-Target = bool | Callable[[bytes], Awaitable[None] | None] | AsyncWriter
+Target = bool | Callable[[bytes], object] | AsyncWriter
 Input = bytes | bytearray | memoryview | AsyncIterable[bytes]
 
 
@@ -62,6 +66,8 @@ class ExecResult(Generic[AnyStrT_co]):
     :ivar stderr: the same of stderr; empty with a tty and with ``stderr=STDOUT``
     :ivar status: the server's Status
     :ivar statistics: of the session
+    :ivar input_taken: whether all of the input, and its end, had been sent when the process ended.  Where it had not, as with ``head``, a
+        server that is still being sent to may lose the rest of the output, and report exit code 0 on v5 whatever the code was
     """
 
     args: tuple[str, ...]
@@ -70,6 +76,7 @@ class ExecResult(Generic[AnyStrT_co]):
     stderr: AnyStrT_co
     status: Status | None
     statistics: SessionStatistics
+    input_taken: bool = True
 
     def __repr__(self) -> str:
         # Neither the command nor the Status, whose message repeats it on v4: a command line may hold secrets.
@@ -85,6 +92,17 @@ def _tail(stderr: bytes | str) -> str:
     text = stderr if isinstance(stderr, str) else stderr[-2000:].decode("utf-8", "replace")
     last = text.strip().rpartition("\n")[2][-300:]
     return f": {last}" if last else ""
+
+
+def check_input(given: object) -> None:
+    """Refuse what cannot be sent, before anything is started.
+
+    :raises TypeError: it is neither bytes nor an async iterable of bytes
+    """
+    if given is not None and not isinstance(given, bytes | bytearray | memoryview | AsyncIterable):
+        raise TypeError(
+            f"input must be bytes, or an async iterable of bytes, not {type(given).__name__}; encode text first"
+        )
 
 
 def check_target(name: str, target: object) -> None:
@@ -110,6 +128,7 @@ class _Capture:
         self._kept = {channel: io.BytesIO() for channel in kept if self._targets[channel] is True}
         self._encoding = encoding
         self._errors = errors
+        self.input_taken = True
 
     def keeps_all(self, session: ChannelSession) -> bool:
         return all(self._targets[channel] is True for channel in session.outputs)
@@ -181,7 +200,14 @@ async def run(
         stderr=capture.text(STDERR_CHANNEL),
         status=ending.status,
         statistics=_session_of(scope).statistics,
+        input_taken=capture.input_taken,
     )
+    if not result.input_taken and not result.exit_code:
+        _logger.warning(
+            "%s: the process ended while its input was still being sent; in that case a server may lose output, and report exit code 0 for "
+            "another one",
+            _session_of(scope).path,
+        )
     if check:
         result.check_returncode()
     return result
@@ -218,7 +244,7 @@ async def _converse(
                 tasks.cancel_scope.cancel()
 
         if given is not None:
-            tasks.start_soon(guarded, lambda: _feed(process, given))
+            tasks.start_soon(guarded, lambda: _feed(process, given, capture))
         if capture.keeps_all(session):
             await guarded(lambda: session.drain(capture.sinks(session)))
         else:
@@ -231,13 +257,15 @@ async def _converse(
     return ending
 
 
-async def _feed(process: ExecProcess[OutputStream], given: Input) -> None:
+async def _feed(process: ExecProcess[OutputStream], given: Input, capture: _Capture) -> None:
+    capture.input_taken = False
     try:
         if isinstance(given, AsyncIterable):
             await _feed_pieces(process, given)
         else:
             await process.stdin.send(given)
         await process.stdin.aclose()
+        capture.input_taken = True
     except StdinBroken:
         return  # it has stopped reading, as `head` does; how it ended is told by its Status
 

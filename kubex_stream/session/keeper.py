@@ -20,7 +20,7 @@ from typing import Final
 
 import anyio
 
-from kubex_stream.errors import ConnectionLost, KubexClientException
+from kubex_stream.errors import ConnectionLost
 from kubex_stream.session.ending import Ending
 from kubex_stream.session.multiplexer import ChannelSession
 
@@ -126,7 +126,7 @@ class Keeper:
             self._quiet = 0.0
         else:
             self._quiet += elapsed
-            if self._pinged is not None and not self._stdin_outstanding():
+            if self._pinged is not None and self._pongs_show() and not self._stdin_outstanding():
                 self._silence += elapsed
         if self._interval is None or session.ended:
             return
@@ -136,6 +136,11 @@ class Keeper:
         elif self._quiet >= self._interval:
             self._quiet = 0.0
             await self._ping()
+
+    def _pongs_show(self) -> bool:
+        """Whether an answer to a ping would be seen at all; if not, silence means nothing."""
+        connection = self._session.connection
+        return connection.last_activity is not None or connection.last_pong is not None
 
     def _note_pong(self) -> None:
         pong = self._session.connection.last_pong
@@ -157,7 +162,7 @@ class Keeper:
         except NotImplementedError:
             self._interval = None
             return
-        except KubexClientException:
+        except Exception:  # noqa: BLE001  # of whatever library a transport is made
             return  # the reader will find out, after what is still there to be read
         if self._pinged is None:
             self._pinged, self._sent_before_ping = time.monotonic(), before

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
 import anyio
@@ -22,7 +22,7 @@ from anyio.lowlevel import checkpoint
 from kubex_stream.client.observer import Observer
 from kubex_stream.client.options import ClientOptions
 from kubex_stream.client.websocket import WebSocketConnection
-from kubex_stream.errors import KubexClientException, UnreadChannelError
+from kubex_stream.errors import ConnectionLost, KubexClientException, UnreadChannelError
 from kubex_stream.protocol.channels import ERROR_CHANNEL, STDERR_CHANNEL, STDOUT_CHANNEL, ChannelProtocol
 from kubex_stream.session.buffer import ChannelBuffer
 from kubex_stream.session.ending import Ending, StatusReader, broken
@@ -238,6 +238,10 @@ class ChannelSession:
             self.end(self._status.closed(self.connection.close_code, self.statistics))
         except KubexClientException as error:
             self.end(broken(error, self.statistics))
+        except Exception as error:  # noqa: BLE001  # of whatever library a transport is made; the session must not be left without an ending
+            lost = ConnectionLost(f"the transport failed: {error!r}", statistics=self.statistics)
+            lost.__cause__ = error
+            self.end(Ending(error=lost))
         return None
 
     def _count(self, message: Message) -> None:
@@ -306,10 +310,21 @@ class ChannelSession:
         ended = self.ending is not None
         self.end(Ending(error=anyio.ClosedResourceError()))
         try:
-            await (self.connection.abort() if kill and not ended else self.connection.close())
+            if (kill and not ended) or not await self._bounded(self.connection.close):
+                await self._bounded(self.connection.abort)
         finally:
             for buffer in self.outputs.values():
                 buffer.close()
+
+    async def _bounded(self, leaving: Callable[[], Awaitable[None]]) -> bool:
+        """Whether it came to its end in time; a transport keeps its own, shorter limit, or ought to."""
+        with anyio.move_on_after(self.options.close_timeout + 1) as limit:
+            try:
+                await leaving()
+            except Exception:  # what came before is worth more than how the connection was left
+                _logger.exception("%s: leaving the connection failed", self.path)
+                return False
+        return not limit.cancelled_caught
 
 
 def output_buffers(options: ClientOptions, *, stdout: bool, stderr: bool, merge: bool) -> dict[int, ChannelBuffer]:

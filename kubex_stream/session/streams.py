@@ -79,7 +79,10 @@ class OutputStream(ByteReceiveStream):
         return chunk if len(chunk) <= max_bytes else self._cut(memoryview(chunk), max_bytes)
 
     async def aclose(self) -> None:
-        """Want no more of this output: what comes from now on is dropped, and nothing else has to wait for it."""
+        """Want no more of this output: what comes from now on is dropped, and nothing else has to wait for it.
+
+        A receive of another task that is waiting in this stream notices with the next message.
+        """
         self._rest = memoryview(b"")
         self._session.turn_off(self._buffer)
 

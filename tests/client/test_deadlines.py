@@ -7,7 +7,14 @@ from typing import Any
 import anyio
 import pytest
 
-from kubex_stream import ClientConfiguration, ClientOptions, KubexClientException, StreamTimeout, Timeout
+from kubex_stream import (
+    ClientConfiguration,
+    ClientOptions,
+    KubexClientException,
+    StreamTimeout,
+    Timeout,
+    TooManyRequests,
+)
 from kubex_stream.client import PreparedRequest, Request, Response
 
 from .memory import CLUSTER, V4, WAYS, Body, MemoryWebSocket, Way, go, hang, refusal, scripted
@@ -104,11 +111,13 @@ async def test_a_wrong_timeout_of_a_call_is_told_before_anything_is_sent(way: Wa
 
 
 @pytest.mark.parametrize("way", WAYS)
-async def test_pauses_between_attempts_count(way: Way) -> None:
+async def test_a_pause_that_would_be_too_long_is_not_made(way: Way) -> None:
+    """What the server said tells more than a timeout."""
     busy = refusal(429, ("retry-after", "60"))
     async with scripted(busy, options=ClientOptions(timeout=SOON)) as client:
-        with pytest.raises(StreamTimeout):
+        with pytest.raises(TooManyRequests):
             await go(client, way)
+    assert len(client.sent) == 1
 
 
 @pytest.mark.parametrize("way", WAYS)

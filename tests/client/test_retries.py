@@ -172,7 +172,7 @@ def test_whatever_is_asked_is_a_time_or_nothing(header: str, seconds: object) ->
 
 def delays(retried: int, answer: Response) -> list[float]:
     error = api_error(answer, method="GET", path="/")
-    found = [retry_delay(error, method="GET", retried=retried, retries=100) for _ in range(50)]
+    found = [retry_delay(error, repeatable=True, retried=retried, retries=100) for _ in range(50)]
     return [delay for delay in found if delay is not None]
 
 

@@ -96,7 +96,7 @@ async def test_output_was_lost_behind_a_reader_that_stalls() -> None:
     """27, 28: the same complaints; on v5 a server throws away what a stalled reader has not read, under exit code 0."""
     size = 24 * 1024 * 1024  # more than the buffers of sockets take
     got: list[tuple[int, int]] = []
-    async with EmbeddedCluster(behaviour=Behaviour(v5_loss_after=3.0), quiet=True) as cluster:
+    async with EmbeddedCluster(behaviour=Behaviour(v5_loss_after=4.0), quiet=True) as cluster:
 
         async def stall(backend: str) -> None:
             command = ["head", "-c", str(size), "/dev/zero"]
@@ -105,7 +105,7 @@ async def test_output_was_lost_behind_a_reader_that_stalls() -> None:
                 Pods(client).exec.stream("demo", command, stdin=True) as process,
             ):
                 assert process.subprotocol == V5
-                await anyio.sleep(4.5)
+                await anyio.sleep(5.5)
                 got.append((len(await read(process.stdout)), await process.wait()))
 
         async with anyio.create_task_group() as tasks:

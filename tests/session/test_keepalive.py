@@ -34,6 +34,19 @@ class DeafConnection(PingableConnection, NarrowConnection):
         super().__init__(*messages, protocol=protocol)
         self.answers = False
 
+    @property
+    def last_activity(self) -> float | None:
+        """As of a transport that would see an answer, and saw the opening only."""
+        return 0.0
+
+
+class BlindConnection(PingableConnection):
+    """Sends pings but shows neither answers nor anything else that arrives."""
+
+    @property
+    def last_pong(self) -> float | None:
+        return None
+
 
 class LivelyConnection(DeafConnection):
     """Never answers a ping, but something arrives all the time."""
@@ -96,6 +109,18 @@ async def test_a_server_that_answers_no_ping_is_given_up() -> None:
         with pytest.raises(ConnectionLost):
             await process.wait()
     assert connection.cut
+
+
+async def test_a_transport_that_shows_no_answers_is_never_given_up() -> None:
+    """Its silence says nothing."""
+    connection = BlindConnection(READY)
+    async with serving(connection, options=DEADLINE) as pods:
+        async with pods.exec.stream("one", ["x"]) as process, anyio.create_task_group() as tasks:
+            tasks.start_soon(process.wait)
+            await connection.until(lambda: connection.pings >= 12)  # more than a deadline's worth of them
+            assert process.exit_code is None
+            assert not connection.closed
+            connection.feed(SUCCESS)
 
 
 async def test_a_run_is_given_up_with_its_partial_output() -> None:
