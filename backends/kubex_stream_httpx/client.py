@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
 from typing import Any, ClassVar, cast
 
 import anyio
+import httpcore
 import httpx
 from httpx_ws import WebSocketUpgradeError, aconnect_ws
 
@@ -25,6 +27,7 @@ from kubex_stream.errors import ConfigurationError
 from kubex_stream_httpx.body import Body, header_pairs
 from kubex_stream_httpx.errors import mapped
 from kubex_stream_httpx.handshake import Handshake
+from kubex_stream_httpx.network import time_limit
 from kubex_stream_httpx.session import WebSocketSession
 from kubex_stream_httpx.settings import limits, timeouts, warn_of_ignored
 from kubex_stream_httpx.transport import Lease, Pools, Route
@@ -57,9 +60,13 @@ class HttpxClient(BaseClient):
         warn_of_ignored(self._options, own_session=session is not None)
         self._session = session
         self._pools = Pools(limits(self._options))
+        self._places: anyio.Semaphore | None = None
 
     async def start(self) -> None:
-        """Nothing has to be made ready; connections are made when they are needed."""
+        """Connections are made when they are needed."""
+        most = limits(self._options).max_connections
+        if most is not None and self._session is None:
+            self._places = anyio.Semaphore(most, fast_acquire=True)
         if self._session is not None and self._proxy is not None and self._options.proxy is None:
             warnings.warn(
                 "the configuration's proxy is ignored: the httpx.AsyncClient given as session decides it", stacklevel=2
@@ -74,11 +81,12 @@ class HttpxClient(BaseClient):
     async def send_request(self, request: PreparedRequest) -> Response:
         """See the base class."""
         with mapped(request):
-            body, response = await self._exchange(request, ("Accept-Encoding", "gzip, deflate"), streaming=False)
-            try:
-                return Response(response.status_code, header_pairs(response), await body.read())
-            finally:
-                await body.aclose()
+            async with self._place(request):
+                body, response = await self._exchange(request, ("Accept-Encoding", "gzip, deflate"), streaming=False)
+                try:
+                    return Response(response.status_code, header_pairs(response), await body.read())
+                finally:
+                    await body.aclose()
 
     async def open_stream(self, request: PreparedRequest) -> StreamedResponse:
         """See the base class."""
@@ -116,6 +124,20 @@ class HttpxClient(BaseClient):
         connection = HttpxWebSocketConnection(manager, session, close_timeout=self._options.close_timeout)
         lease.abandon = connection.abort
         return connection
+
+    @asynccontextmanager
+    async def _place(self, request: PreparedRequest) -> AsyncGenerator[None, None]:
+        # httpcore keeps count of a connection whose request was cancelled before it was made, and never forgets it (1.0.9, a pool of one
+        # is full for ever then); so the limit is kept here.
+        if self._places is None:
+            yield
+            return
+        with time_limit(timeouts(request.timeout)["pool"], httpcore.PoolTimeout):
+            await self._places.acquire()
+        try:
+            yield
+        finally:
+            self._places.release()
 
     # How --------------------------------------------------------------------------------------------------------------
 

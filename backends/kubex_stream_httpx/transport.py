@@ -50,7 +50,7 @@ class Transport(httpx.AsyncBaseTransport):
         self._forward = None if tunnel else route.proxy
         self._pool = httpcore.AsyncConnectionPool(
             ssl_context=route.ssl_context,
-            max_connections=limits.max_connections,
+            max_connections=None,  # the client counts
             max_keepalive_connections=limits.max_keepalive_connections,
             keepalive_expiry=limits.keepalive_expiry,
             http1=True,

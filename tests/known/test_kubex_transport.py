@@ -177,6 +177,11 @@ async def test_an_error_without_a_content_type_was_a_key_error(open_pods: OpenPo
             await pods.exec.run("one", ["x"])
 
 
+def tls_of(runtime: Runtime) -> bool:
+    """uvloop's TLS tells its event loop of an error when a connection is ended in mid-handshake, whichever library does it."""
+    return runtime.loop != "uvloop"
+
+
 async def cancelled_after(seconds: float, work: Callable[[], Awaitable[object]]) -> None:
     """Cancel some work by a cancel scope, and, where there is asyncio, in asyncio's own way, which no scope can shield from."""
     with anyio.move_on_after(seconds):
@@ -188,19 +193,22 @@ async def cancelled_after(seconds: float, work: Callable[[], Awaitable[object]])
 
 
 @pytest.mark.anyio
-async def test_a_cancelled_handshake_leaked_its_connection(open_pods: OpenPods) -> None:
+async def test_a_cancelled_handshake_leaked_its_connection(open_pods: OpenPods, runtime: Runtime) -> None:
     """kubex T-13: a cancellation between the 101 and the taking over of the connection left it open for ever."""
-    async with EmbeddedCluster(quiet=True) as cluster, open_pods(cluster.configuration, close_timeout=0.1) as pods:
+    async with (
+        EmbeddedCluster(tls=tls_of(runtime), quiet=True) as cluster,
+        open_pods(cluster.configuration, close_timeout=0.1) as pods,
+    ):
         for number in range(60):
             await cancelled_after(number * 0.0004, lambda: pods.exec.run("demo", ["true"]))
         await anyio.to_thread.run_sync(cluster.wait_for, lambda: cluster.connections == 0)
 
 
 @pytest.mark.anyio
-async def test_cancelled_requests_filled_the_pool(open_pods: OpenPods) -> None:
+async def test_cancelled_requests_filled_the_pool(open_pods: OpenPods, runtime: Runtime) -> None:
     """kubex T-13: connections that a cancellation left over counted against the pool, until nothing could be sent any more."""
     async with (
-        EmbeddedCluster(quiet=True) as cluster,
+        EmbeddedCluster(tls=tls_of(runtime), quiet=True) as cluster,
         open_pods(cluster.configuration, pool_size=1, keep_alive=False, timeout=None) as pods,
     ):
         for number in range(60):
