@@ -10,8 +10,9 @@ import base64
 import os
 import socket
 import ssl
-from collections.abc import Iterable, Sequence
-from contextlib import suppress
+from collections.abc import AsyncGenerator, Iterable, Sequence
+from contextlib import asynccontextmanager, suppress
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from itertools import chain, zip_longest
 from typing import Any, Final, TypeAlias
@@ -23,11 +24,14 @@ import httpcore
 
 from kubex_stream_httpx.network import SocketStream, Stream, time_limit
 
-__all__ = ("Dialer", "Proxy", "open_socket")
+__all__ = ("Dialer", "Proxy", "open_socket", "owning_streams")
 
 #: Seconds before the next address of a name is tried as well (RFC 8305 recommends this).
 _HEAD_START: Final = 0.25
 _READ_SIZE: Final = 64 * 1024
+
+#: The connections that were made for the request under way.
+_made: ContextVar[list[Stream] | None] = ContextVar("made", default=None)
 
 _Address: TypeAlias = tuple[Any, Any, int, Any]
 
@@ -88,9 +92,9 @@ class Dialer(httpcore.AsyncNetworkBackend):
         """
         with time_limit(timeout, httpcore.ConnectTimeout):
             if self._proxy is not None:
-                return await self._through(self._proxy, host, port)
+                return _noted(await self._through(self._proxy, host, port))
             try:
-                return SocketStream(await open_socket(host, port))
+                return _noted(SocketStream(await open_socket(host, port)))
             except OSError as error:
                 raise httpcore.ConnectError(str(error)) from error
 
@@ -114,6 +118,31 @@ class Dialer(httpcore.AsyncNetworkBackend):
     async def sleep(self, seconds: float) -> None:
         """As httpcore says."""
         await anyio.sleep(seconds)
+
+
+@asynccontextmanager
+async def owning_streams() -> AsyncGenerator[None, None]:
+    """End the connections that were made in the block, where the block is left by an exception.
+
+    httpcore forgets one whose request is cancelled when it has just been made (1.0.9): it stays open until the pool is closed.
+    """
+    streams: list[Stream] = []
+    token = _made.set(streams)
+    try:
+        yield
+    except BaseException:
+        for stream in streams:
+            await stream.abort()
+        raise
+    finally:
+        _made.reset(token)
+
+
+def _noted(stream: Stream) -> Stream:
+    streams = _made.get()
+    if streams is not None:
+        streams.append(stream)
+    return stream
 
 
 async def _default_context() -> ssl.SSLContext:

@@ -16,7 +16,7 @@ import httpcore
 import httpx
 
 from kubex_stream.client import PreparedRequest
-from kubex_stream_httpx.dialer import Dialer, Proxy
+from kubex_stream_httpx.dialer import Dialer, Proxy, owning_streams
 
 __all__ = ("Lease", "Pair", "Pools", "Route", "Transport")
 
@@ -66,17 +66,18 @@ class Transport(httpx.AsyncBaseTransport):
         if self._forward is not None:
             target = b"http://" + request.headers["host"].encode("ascii") + target
             headers = [*headers, *self._forward.headers]
-        response = await self._pool.handle_async_request(
-            httpcore.Request(
-                method=request.method,
-                url=httpcore.URL(
-                    scheme=request.url.raw_scheme, host=request.url.raw_host, port=request.url.port, target=target
-                ),
-                headers=headers,
-                content=_Once(request.content),
-                extensions=extensions,
+        async with owning_streams():
+            response = await self._pool.handle_async_request(
+                httpcore.Request(
+                    method=request.method,
+                    url=httpcore.URL(
+                        scheme=request.url.raw_scheme, host=request.url.raw_host, port=request.url.port, target=target
+                    ),
+                    headers=headers,
+                    content=_Once(request.content),
+                    extensions=extensions,
+                )
             )
-        )
         return httpx.Response(
             status_code=response.status,
             headers=response.headers,

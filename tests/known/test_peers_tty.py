@@ -13,11 +13,11 @@ from tests.known.wire import READY, finish, out, read, serving
 pytestmark = pytest.mark.anyio
 
 
-async def until(stream: OutputStream, text: bytes) -> bytes:
-    """What comes, until it holds a text."""
+async def until(stream: OutputStream, *texts: bytes) -> bytes:
+    """What comes, until it holds each of the texts."""
     got = b""
     with anyio.fail_after(20):
-        while text not in got:
+        while not all(text in got for text in texts):
             got += await stream.receive()
     return got
 
@@ -25,14 +25,16 @@ async def until(stream: OutputStream, text: bytes) -> bytes:
 async def test_a_terminal_could_not_be_resized(open_pods: OpenPods, cluster: EmbeddedCluster) -> None:
     """70: kubernetes-client/python #425 "Support tty resize in pod exec" and PR #515, javascript #239, java #2122, fabric8 #1374 and
     #2257: the size reaches the terminal, and the process is told of each change."""
-    script = "trap 'stty size' WINCH; echo ready; while read line; do test $line = bye && exit 3; done"
+    script = "trap 'echo told' WINCH; echo ready; while read line; do test $line = bye && exit 3; stty size; done"
     async with open_pods(cluster.configuration) as pods:
         async with pods.exec.stream("demo", ["bash", "-c", script], tty=True) as process:
             await until(process.stdout, b"ready")
-            for width, height in ((120, 40), (80, 24)):
-                await process.resize(width=width, height=height)
-                await process.stdin.send(b"on\n")
-                await until(process.stdout, b"%d %d\r\n" % (height, width))
+            await process.resize(width=120, height=40)
+            await process.stdin.send(b"on\n")
+            await until(process.stdout, b"told\r\n", b"40 120\r\n")
+            await process.resize(width=80, height=24)
+            await process.stdin.send(b"on\n")
+            await until(process.stdout, b"24 80\r\n")
             await process.stdin.send(b"bye\n")
             assert await process.wait() == 3
 
