@@ -17,6 +17,7 @@ import httpx
 
 from kubex_stream.client import PreparedRequest
 from kubex_stream_httpx.dialer import Dialer, Proxy, owning_streams
+from kubex_stream_httpx.network import STREAM, Stream
 
 __all__ = ("Lease", "Pair", "Pools", "Route", "Transport")
 
@@ -81,7 +82,7 @@ class Transport(httpx.AsyncBaseTransport):
         return httpx.Response(
             status_code=response.status,
             headers=response.headers,
-            stream=_Body(cast("_CoreStream", response.stream)),
+            stream=_Body(cast("_CoreStream", response.stream), response.extensions.get("network_stream")),
             extensions=response.extensions,
             request=request,
         )
@@ -108,14 +109,22 @@ class _CoreStream(AsyncIterator[bytes]):
 
 
 class _Body(httpx.AsyncByteStream):
-    def __init__(self, stream: _CoreStream) -> None:
+    def __init__(self, stream: _CoreStream, network: httpcore.AsyncNetworkStream | None) -> None:
         self._stream = stream
+        self._network = network
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         return self._stream.__aiter__()
 
     async def aclose(self) -> None:
-        await self._stream.aclose()
+        try:
+            await self._stream.aclose()
+        except BaseException:
+            # asyncio's own cancellation passes httpcore's shield, and what it interrupts there leaves the connection open for ever.
+            own = None if self._network is None else self._network.get_extra_info(STREAM)
+            if isinstance(own, Stream):
+                await own.abort()
+            raise
 
 
 class Pair:

@@ -211,10 +211,11 @@ async def test_cancelled_requests_filled_the_pool(open_pods: OpenPods, runtime: 
         EmbeddedCluster(tls=tls_of(runtime), quiet=True) as cluster,
         open_pods(cluster.configuration, pool_size=1, keep_alive=False, timeout=None) as pods,
     ):
-        for number in range(60):
-            await cancelled_after(number * 0.0004, lambda: pods.get("demo"))
+        for number in range(150):
+            await cancelled_after(number * 0.0001, lambda: pods.get("demo"))
         with anyio.fail_after(10):
             assert (await pods.get("demo"))["metadata"]["name"] == "demo"
+        await anyio.to_thread.run_sync(cluster.wait_for, lambda: cluster.connections == 0)
 
 
 def test_a_client_needed_a_running_loop_to_be_made(cluster: EmbeddedCluster, backend: str, runtime: Runtime) -> None:
