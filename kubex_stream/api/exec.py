@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from types import EllipsisType
-from typing import Any, Literal, overload
+from typing import Any, overload
 
 from kubex_stream.api.request import Opening, pod_path
 from kubex_stream.client.base import BaseClient
@@ -255,10 +255,8 @@ class Exec:
         return self._scope(opening, text=True)
 
     @staticmethod
-    def _scope(opening: Opening, *, text: Literal[True, False]) -> SessionScope[ExecProcess[Any]]:
-        streams = opening.streams()
-        if not text:
-            streams.encoding = None  # the result is decoded as a whole
+    def _scope(opening: Opening, *, text: bool) -> SessionScope[ExecProcess[Any]]:
+        streams = opening.streams(text=text)
         return SessionScope(
             lambda: opening.connect(streams),
             lambda session: ExecProcess(session, streams),

@@ -139,11 +139,20 @@ class Opening:
             return [[V5.name]] if self.ends_stdin else [[V5.name, V4.name]]
         return [[V4.name]] if self.on_cancel == "kill" else [[V4.name], [V5.name]]
 
-    def streams(self) -> Streams:
-        """The buffers for the outputs, and what else the process has to know."""
+    def streams(self, *, text: bool = True) -> Streams:
+        """The buffers for the outputs, and what else the process has to know.
+
+        :param text: whether the outputs decode, where there is an encoding; a result is decoded as a whole instead
+        """
         stderr = self.stderr and not self.tty
         outputs = output_buffers(self.client.options, stdout=self.stdout, stderr=stderr, merge=self.merge)
-        return Streams(outputs, stdin=self.stdin or self.tty, tty=self.tty, encoding=self.encoding, errors=self.errors)
+        return Streams(
+            outputs,
+            stdin=self.stdin or self.tty,
+            tty=self.tty,
+            encoding=self.encoding if text else None,
+            errors=self.errors,
+        )
 
     def request(self) -> Request:
         """The handshake's request.  All four booleans are sent: servers have no defaults for them, and an absent one is false."""
