@@ -1,8 +1,10 @@
-"""Kubernetes exec and attach for async Python, over the WebSocket library of your choice."""
+"""Kubernetes exec, attach and port-forward for async Python, over the WebSocket library of your choice."""
 
 from __future__ import annotations
 
 from kubex_stream._version import __version__
+from kubex_stream.api.forwarder import PortForwarder
+from kubex_stream.api.listener import ConnectionEvent, Listeners, PortForwardListener
 from kubex_stream.api.pods import Pods
 from kubex_stream.client.base import BaseClient
 from kubex_stream.client.client import create_client
@@ -45,6 +47,7 @@ from kubex_stream.protocol.channels import (
 )
 from kubex_stream.protocol.status import Cause, Status
 from kubex_stream.session.capture import STDOUT, ExecResult
+from kubex_stream.session.forward_stream import PortForwardStream
 from kubex_stream.session.process import AttachedProcess, ExecProcess
 from kubex_stream.session.streams import OutputStream, StdinStream, TextOutputStream
 from kubex_stream.statistics import SessionStatistics
@@ -66,6 +69,7 @@ __all__ = (
     "ClientConfiguration",
     "ClientOptions",
     "ConfigurationError",
+    "ConnectionEvent",
     "ConnectionFailed",
     "ConnectionLost",
     "ExecPlugin",
@@ -76,11 +80,15 @@ __all__ = (
     "HalfCloseUnsupported",
     "Impersonation",
     "KubexClientException",
+    "Listeners",
     "NotFound",
     "Observer",
     "OutputStream",
     "Pods",
     "PortForwardError",
+    "PortForwardListener",
+    "PortForwardStream",
+    "PortForwarder",
     "ProcessError",
     "ProtocolViolation",
     "SessionStatistics",

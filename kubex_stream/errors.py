@@ -16,7 +16,7 @@
         ├── StdinBroken               the process takes no more input (also BrokenPipeError)
         ├── ProcessError              check=True and a non-zero exit code: .result
         ├── StreamTimeout             too late (also TimeoutError): .stdout .stderr hold what had come
-        └── PortForwardError          a forwarded connection failed
+        └── PortForwardError          a forwarded connection failed: .kind .port (also ConnectionError and anyio.BrokenResourceError)
 
 Wrong arguments are TypeError or ValueError, as everywhere in Python.  No text here ever holds a token, a password, or the query of a
 URL, which for exec is the command line.
@@ -24,7 +24,7 @@ URL, which for exec is the command line.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import anyio
 
@@ -56,6 +56,9 @@ __all__ = (
     "Unauthorized",
     "UnreadChannelError",
 )
+
+#: What happened to a forwarded connection.
+PortForwardFailure = Literal["refused", "reset", "gone", "timeout", "lost", "cut", "closed", "failed"]
 
 
 class KubexClientException(Exception):
@@ -227,5 +230,23 @@ class StreamTimeout(StreamError, TimeoutError):
         self.stderr = stderr
 
 
-class PortForwardError(StreamError):
-    """A forwarded connection could not be made, or was ended by the pod's side with an error."""
+class PortForwardError(StreamError, anyio.BrokenResourceError, ConnectionError):
+    """A forwarded connection could not be made, or came to an end that is not the pod's server closing it in order.
+
+    :ivar kind: ``refused``: nothing listens on the port.  ``reset``: the pod's server, or the cluster, ended it by force.  ``gone``: the pod
+        is no more.  ``timeout``: no answer in time.  ``lost``: what carried it broke.  ``cut``: it may have been cut short after the end of
+        the input.  ``closed``: something was sent after its end.  ``failed``: something else, see the text
+    :ivar port: the pod's port
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        kind: PortForwardFailure = "failed",
+        port: int | None = None,
+        statistics: SessionStatistics | None = None,
+    ) -> None:
+        super().__init__(message, statistics=statistics)
+        self.kind = kind
+        self.port = port

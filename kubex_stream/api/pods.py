@@ -12,6 +12,7 @@ import anyio
 
 from kubex_stream.api.attach import Attach
 from kubex_stream.api.exec import Exec
+from kubex_stream.api.portforward import PortForward
 from kubex_stream.api.request import check_name, pod_path, pods_path
 from kubex_stream.client.base import BaseClient
 from kubex_stream.client.request import Request, Response
@@ -38,6 +39,8 @@ class Pods:
         self.exec = Exec(client, self._namespace)
         #: The containers' main processes.
         self.attach = Attach(client, self._namespace)
+        #: Their ports.
+        self.portforward = PortForward(client, self._namespace)
 
     @property
     def client(self) -> BaseClient:

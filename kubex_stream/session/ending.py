@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 from kubex_stream.errors import (
     ConnectionLost,
@@ -23,7 +23,7 @@ from kubex_stream.protocol.channels import ChannelProtocol
 from kubex_stream.protocol.status import MAX_STATUS_SIZE, Exited, Failed, Status, decode_ending
 from kubex_stream.statistics import SessionStatistics
 
-__all__ = ("Ending", "StatusReader", "broken")
+__all__ = ("Ending", "EndingReader", "StatusReader", "broken")
 
 #: Servers send a Status as one message.  One in more messages than this is read when the server closes.
 MAX_STATUS_PARTS: Final = 64
@@ -36,6 +36,16 @@ class Ending:
     code: int | None = None
     status: Status | None = None
     error: Exception | None = None
+
+
+class EndingReader(Protocol):
+    """What turns channel 3, and the server's Close, into an ending."""
+
+    def add(self, part: bytes | memoryview, statistics: SessionStatistics, /) -> Ending | None:
+        """Take the payload of a message; the ending once there is one."""
+
+    def closed(self, close_code: int | None, statistics: SessionStatistics, /) -> Ending:
+        """The ending of a session that the server closed in order."""
 
 
 class StatusReader:

@@ -25,7 +25,7 @@ from kubex_stream.client.websocket import WebSocketConnection
 from kubex_stream.errors import ConnectionLost, KubexClientException, UnreadChannelError
 from kubex_stream.protocol.channels import ERROR_CHANNEL, STDERR_CHANNEL, STDOUT_CHANNEL, ChannelProtocol
 from kubex_stream.session.buffer import ChannelBuffer
-from kubex_stream.session.ending import Ending, StatusReader, broken
+from kubex_stream.session.ending import Ending, EndingReader, StatusReader, broken
 from kubex_stream.session.sender import Sender
 from kubex_stream.statistics import SessionStatistics
 
@@ -44,6 +44,7 @@ class ChannelSession:
 
     :param path: of the request, for the observer
     :param outputs: the output channels that were requested; two may share a buffer (stderr merged into stdout)
+    :param status: what understands channel 3 and the server's Close; None for a process's Status
     """
 
     def __init__(
@@ -55,6 +56,7 @@ class ChannelSession:
         path: str,
         outputs: Mapping[int, ChannelBuffer],
         observer: Observer,
+        status: EndingReader | None = None,
     ) -> None:
         self.connection = connection
         self.protocol = protocol
@@ -78,7 +80,7 @@ class ChannelSession:
             sent=None if self._observer is None else self._tell_sent,
         )
         self._last_seen = time.monotonic()
-        self._status = StatusReader(protocol)
+        self._status = status or StatusReader(protocol)
         self._changed = anyio.Event()
         self._waiting = 0
 

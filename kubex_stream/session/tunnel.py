@@ -1,0 +1,386 @@
+"""One WebSocket that carries SPDY, and the forwarded connections inside of it.
+
+Rules of this file:
+- Exactly one task reads the WebSocket at a time, and it is one that waits for its own connection's bytes: no pump task and no queue stands
+  between the socket and a consumer who has the tunnel for himself.  What it reads for others goes into their buffers; when it leaves, a
+  waiting one takes over, and is woken alone.
+- A connection that has the tunnel for itself and does not read stops the reading; that is its back-pressure.  In a shared tunnel it must not
+  stop the others, so what it does not take goes to memory, then to a spool file, and only beyond ``spool_limit`` does the tunnel wait for it.
+- Stream ids and header blocks have to reach the wire in the order in which they were made, so both happen under the lock of sending.  A
+  SYN_STREAM of which it is not known whether it was sent makes the tunnel unfit for new connections, and does no harm to those it has.
+- Frames that nobody waits for (resets, ends that were kept back, pings and their echoes) go out before the next frame, or by a task of
+  their own, so that the keeper never waits for a server that does not read.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from typing import Final
+
+import anyio
+from anyio.lowlevel import checkpoint
+
+from kubex_stream.client.observer import Observer
+from kubex_stream.client.options import ClientOptions
+from kubex_stream.client.websocket import WebSocketConnection
+from kubex_stream.errors import ConnectionLost, KubexClientException, PortForwardError
+from kubex_stream.protocol import spdy_connection as events
+from kubex_stream.protocol.portforward import pair_headers
+from kubex_stream.protocol.spdy_connection import SpdyConnection
+from kubex_stream.session.conduit import EndOfInput
+from kubex_stream.session.outbox import Outbox
+from kubex_stream.session.pair import Pair
+from kubex_stream.session.turns import Turns
+
+__all__ = ("Tunnel",)
+
+#: Seconds that a server which is not stuck takes for a frame or a ping, and more.
+CONGESTED: Final = 0.5
+_logger = logging.getLogger("kubex_stream")
+
+
+class Tunnel:
+    """One tunnel, and the only user of its WebSocket.
+
+    :param path: of the request, for the observer
+    :param released: called when one of its connections is gone, and when it has ended
+    """
+
+    def __init__(
+        self,
+        connection: WebSocketConnection,
+        options: ClientOptions,
+        *,
+        path: str,
+        observer: Observer,
+        released: Callable[[Tunnel], None],
+    ) -> None:
+        self.connection = connection
+        self.options = options
+        self.path = path
+        self.spdy = SpdyConnection(client=True)
+        #: How it ended, None while it has not.
+        self.ended: ConnectionLost | None = None
+        #: Whether it takes no new connections.
+        self.spoiled = False
+        #: Makes the keeper look now; replaced by the keeper.
+        self.poked = anyio.Event()
+        self.rtt: float | None = None
+        self.frames_in = self.bytes_out = 0
+        self.pinged: tuple[int, float, int] | None = None  # id, when, and bytes_out before it
+        self.confirmed = 0  # bytes that the server had taken when it answered a ping
+        self.empty_since = time.monotonic()
+        #: Frames that nobody waits for.
+        self.outbox = Outbox()
+        self._pairs: dict[int, Pair] = {}  # by the ids of both streams
+        self._open: set[Pair] = set()
+        self._pressing: set[Pair] = set()  # those whose buffers stop the reading
+        self._turns: Turns[Pair] = Turns(self._may_go_on)
+        self._lock = anyio.Lock(fast_acquire=True)
+        self._requests = 0
+        self._sending_since: float | None = None
+        self._released = released
+        self._warned = False
+        self._observer = observer
+        self._told_frames = (
+            type(observer).frame is not Observer.frame
+        )  # it is told of every message, so only where it listens
+
+    @property
+    def load(self) -> int:
+        """How many connections it carries, those included that the server has not ended yet."""
+        return len(self._open)
+
+    @property
+    def pairs(self) -> tuple[Pair, ...]:
+        """Its connections."""
+        return tuple(self._open)
+
+    @property
+    def usable(self) -> bool:
+        """Whether it takes new connections."""
+        return self.ended is None and not self.spoiled
+
+    @property
+    def congested(self) -> bool:
+        """Whether the server seems to be stuck with what it was sent, for one of the connections."""
+        waiting = [self._sending_since, self.pinged[1] if self.pinged is not None else None]
+        return any(since is not None and time.monotonic() - since > CONGESTED for since in waiting)
+
+    # Opening ----------------------------------------------------------------------------------------------------------
+
+    async def open(self, port: int, end_of_input: EndOfInput) -> Pair:
+        """Open a connection to a port and wait for the server's answer.  Cancelling it leaves nothing.
+
+        :raises PortForwardError: the server refused, or the tunnel is lost
+        """
+        pair = Pair(self, port, end_of_input)
+        self._open.add(pair)
+        for each in self._open:
+            self._press(each)  # one that had the tunnel for itself has it no longer
+        try:
+            async with self._lock:
+                try:
+                    await self._put(self._opening_frames(pair), pair)
+                except BaseException:
+                    self.spoiled = True
+                    raise
+            await pair.opened()
+        except BaseException:
+            self.abandon(pair)
+            raise
+        return pair
+
+    def _opening_frames(self, pair: Pair) -> bytes:
+        for_errors, for_data = pair_headers(pair.port, self._requests)
+        self._requests += 1
+        pair.error_id, error = self.spdy.open_stream(for_errors)
+        end = self.spdy.data(pair.error_id, b"", fin=True)  # this side never has anything to say there
+        pair.data_id, data = self.spdy.open_stream(for_data)
+        self._pairs[pair.error_id] = self._pairs[pair.data_id] = pair
+        return error + end + data
+
+    def abandon(self, pair: Pair) -> None:
+        """Give a connection up at once: what it had sent may be lost."""
+        pair.closed = True
+        if not pair.over:
+            self.spoiled = True  # the server may be stuck with what is on its way
+        self._drop(pair)
+
+    def released(self, pair: Pair) -> None:
+        """A connection was closed here; it goes once the server has ended it too."""
+        if pair.over:
+            self._drop(pair)
+        self.poke()
+
+    def concluded(self, pair: Pair) -> None:
+        """The server has ended a connection."""
+        if pair.closed:
+            self._drop(pair)
+        self._turns.wake(pair)
+
+    def _drop(self, pair: Pair) -> None:
+        for stream_id in (pair.data_id, pair.error_id):
+            self._pairs.pop(stream_id, None)
+            # A stream that only the server has ended is ended here too, or both would keep it for ever.
+            self.outbox.put(self.spdy.reset(stream_id))
+        self._pressing.discard(pair)
+        if pair in self._open:
+            self._open.discard(pair)
+            self.empty_since = time.monotonic()
+            self._turns.hand_over()
+            self._released(self)
+
+    # Reading ----------------------------------------------------------------------------------------------------------
+
+    async def advance(self, wanted: Pair) -> bytes | None:
+        """Read until something has come for ``wanted``, or wait until another task's reading has brought something.
+
+        :returns: the payload itself, where its buffer is empty; None when there may be something else to look at
+        """
+        turns = self._turns
+        if turns.taken or self._pressing:
+            await turns.wait(wanted)
+            return None
+        with turns.take(wanted):
+            while self._may_go_on() and not turns.news:
+                direct = await self._read_message()
+                if direct is not None:
+                    return direct
+        await checkpoint()
+        return None
+
+    async def read_ahead(self) -> None:
+        """Read for those who are not waiting, until somebody is, or a buffer is full."""
+        with self._turns.take_for_others():
+            while self._may_go_on() and not self._turns.wanted:
+                await self._read_message()
+
+    @property
+    def reading(self) -> bool:
+        """Whether somebody reads."""
+        return self._turns.taken
+
+    @property
+    def unread(self) -> bool:
+        """Whether nobody reads although it could be done."""
+        return not self._turns.taken and not self._turns.wanted and self._may_go_on()
+
+    def _may_go_on(self) -> bool:
+        return self.ended is None and not self._pressing
+
+    async def _read_message(self) -> bytes | None:
+        try:
+            message = await self.connection.receive_view()
+        except StopAsyncIteration:
+            self.fail("the server closed it")
+        except KubexClientException as error:
+            self.fail(str(error), error)
+        except Exception as error:  # noqa: BLE001  # of whatever library a transport is made
+            self.fail(f"the transport failed: {error!r}", error)
+        else:
+            self.frames_in += 1
+            if self._told_frames:
+                self._observer.frame(self.path, sent=False, channel=0, size=len(message))
+            return self._dispatch(message)
+        return None
+
+    def _dispatch(self, message: bytes | memoryview) -> bytes | None:
+        """Put what a message holds where it belongs; the payload itself where it is the reader's and the first."""
+        direct: bytes | None = None
+        for event in self.spdy.receive(message):
+            if type(event) is not events.DataReceived:
+                self._note(event)
+                continue
+            pair = self._pairs.get(event.stream_id)
+            if pair is None:
+                continue
+            payload = bytes(event.data)
+            if event.stream_id == pair.error_id:
+                pair.error_text(payload)
+                continue
+            pair.arrived(payload)
+            if pair is self._turns.reader and direct is None and not pair.buffer.size and not pair.closed:
+                direct = payload
+            else:
+                pair.put(payload)
+                self._press(pair)
+                self._turns.wake(pair)
+        self.outbox.put(self.spdy.take_answers())
+        return direct
+
+    def _note(self, event: events.Event) -> None:
+        match event:
+            case events.StreamReplied(stream_id):
+                pair = self._pairs.get(stream_id)
+                if pair is not None:
+                    pair.replied.add(stream_id)
+                    self._turns.wake(pair)
+            case events.StreamEnded(stream_id) | events.StreamReset(stream_id):
+                pair = self._pairs.get(stream_id)
+                if pair is not None:
+                    pair.stream_ended(stream_id, reset=isinstance(event, events.StreamReset))
+            case events.PingAnswered(ping_id):
+                if self.pinged is not None and self.pinged[0] == ping_id:
+                    self.rtt, self.confirmed = time.monotonic() - self.pinged[1], self.pinged[2]
+                    self.pinged = None
+            case events.GoneAway():
+                self.fail("the server ended it (GOAWAY)")
+            case events.Failed(error):
+                self.fail(f"the server broke the protocol: {error}", error)
+
+    # Back-pressure ----------------------------------------------------------------------------------------------------
+
+    def _press(self, pair: Pair) -> None:
+        buffer = pair.buffer
+        pressing = buffer.full
+        if pressing and len(self._open) > 1 and buffer.spool_error is None:
+            pressing = buffer.size >= self.options.spool_limit
+            if pressing and not self._warned:
+                self._warned = True
+                _logger.warning(
+                    "%s: %d bytes of a shared tunnel wait for their consumer, more than spool_limit: its other connections wait now",
+                    self.path, buffer.size,
+                )  # fmt: skip
+        if pressing:
+            self._pressing.add(pair)
+        elif pair in self._pressing:
+            self._pressing.discard(pair)
+            self._turns.hand_over()
+            self.poke()
+
+    def relieve(self, pair: Pair) -> None:
+        """Something was taken out of a connection's buffer."""
+        if pair in self._pressing:
+            self._press(pair)
+
+    # Sending ----------------------------------------------------------------------------------------------------------
+
+    async def send(self, pair: Pair, payload: bytes | memoryview, *, fin: bool = False) -> None:
+        """Send one DATA frame; returns when the transport has room again.
+
+        :raises PortForwardError: the server has ended the connection, or the tunnel is lost
+        """
+        # What has arrived comes first, and a flood of small sends must not starve other tasks.
+        await checkpoint()
+        async with self._lock:
+            frame = self.spdy.data(pair.data_id, payload, fin=fin)
+            if not frame:
+                raise pair.failure or pair.error("reset", f"the connection to port {pair.port} was reset")
+            await self._put(frame, pair)
+        self.bytes_out += len(payload)
+
+    def queue_end(self, pair: Pair) -> None:
+        """Send a connection's end without waiting for it."""
+        self.outbox.put(self.spdy.data(pair.data_id, b"", fin=True))
+
+    async def flush(self) -> None:
+        """Send the frames that nobody waits for, whenever there are any; a task of its own."""
+        while self.ended is None:
+            await self.outbox.filled()
+            async with self._lock:
+                try:
+                    await self._send(self.outbox.take())
+                except ConnectionLost:
+                    return  # the reader finds out why
+
+    async def _put(self, frame: bytes, pair: Pair) -> None:
+        if self.ended is not None:
+            raise self._loss(pair, self.ended)
+        try:
+            await self._send(self.outbox.take() + frame)
+        except ConnectionLost as error:
+            raise self._loss(pair, error) from error
+
+    async def _send(self, frames: bytes) -> None:
+        if frames:
+            self._sending_since = time.monotonic()
+            try:
+                await self.connection.send_bytes(frames)
+            finally:
+                self._sending_since = None
+            if self._told_frames:
+                self._observer.frame(self.path, sent=True, channel=0, size=len(frames))
+
+    # Ending -----------------------------------------------------------------------------------------------------------
+
+    def fail(self, text: str, cause: Exception | None = None) -> None:
+        """The tunnel is over, and with it all its connections."""
+        if self.ended is not None:
+            return
+        self.ended = ConnectionLost(text, close_code=self.connection.close_code)
+        self.ended.__cause__ = cause
+        for pair in tuple(self._open):
+            pair.conclude(self._loss(pair, self.ended))
+        self.poke()
+        self._released(self)
+
+    @staticmethod
+    def _loss(pair: Pair, cause: Exception) -> PortForwardError:
+        error = pair.error(
+            "lost", f"the connection to port {pair.port} broke, as its tunnel to the pod is lost: {cause}"
+        )
+        error.__cause__ = cause
+        return error
+
+    def poke(self) -> None:
+        """Let the keeper look now."""
+        self.poked.set()
+        self._turns.interrupt()
+
+    async def leave(self) -> None:
+        """Close the WebSocket; bounded by the close timeout."""
+        error = self.ended
+        self.fail("it was closed on this side")
+        for way in (self.connection.close, self.connection.abort):
+            with anyio.move_on_after(self.options.close_timeout + 1) as limit:
+                try:
+                    await way()
+                except Exception:
+                    _logger.exception("%s: leaving the connection failed", self.path)
+                    continue
+            if not limit.cancelled_caught:
+                break
+        self._observer.closed(self.path, error)
