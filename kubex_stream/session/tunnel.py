@@ -6,10 +6,8 @@ Rules of this file:
   waiting one takes over, and is woken alone.
 - A connection that has the tunnel for itself and does not read stops the reading; that is its back-pressure.  In a shared tunnel it must not
   stop the others, so what it does not take goes to memory, then to a spool file, and only beyond ``spool_limit`` does the tunnel wait for it.
-- Stream ids and header blocks have to reach the wire in the order in which they were made, so both happen under the lock of sending.  A
-  SYN_STREAM of which it is not known whether it was sent makes the tunnel unfit for new connections, and does no harm to those it has.
-- Frames that nobody waits for (resets, ends that were kept back, pings and their echoes) go out before the next frame, or by a task of
-  their own, so that the keeper never waits for a server that does not read.
+- A SYN_STREAM of which it is not known whether it was sent makes the tunnel unfit for new connections, as their header blocks could not be
+  read any more; it does no harm to those it has.
 """
 
 from __future__ import annotations
@@ -29,9 +27,11 @@ from kubex_stream.errors import ConnectionLost, KubexClientException, PortForwar
 from kubex_stream.protocol import spdy_connection as events
 from kubex_stream.protocol.portforward import pair_headers
 from kubex_stream.protocol.spdy_connection import SpdyConnection
+from kubex_stream.protocol.spdy_headers import SpdyError
 from kubex_stream.session.conduit import EndOfInput
-from kubex_stream.session.outbox import Outbox
+from kubex_stream.session.frame_sender import FrameSender
 from kubex_stream.session.pair import Pair
+from kubex_stream.session.pressure import Pressure
 from kubex_stream.session.turns import Turns
 
 __all__ = ("Tunnel",)
@@ -72,21 +72,16 @@ class Tunnel:
         self.pinged: tuple[int, float, int] | None = None  # id, when, and bytes_out before it
         self.confirmed = 0  # bytes that the server had taken when it answered a ping
         self.empty_since = time.monotonic()
-        #: Frames that nobody waits for.
-        self.outbox = Outbox()
         self._pairs: dict[int, Pair] = {}  # by the ids of both streams
         self._open: set[Pair] = set()
-        self._pressing: set[Pair] = set()  # those whose buffers stop the reading
+        self._pressure = Pressure(options, path)
         self._turns: Turns[Pair] = Turns(self._may_go_on)
-        self._lock = anyio.Lock(fast_acquire=True)
         self._requests = 0
-        self._sending_since: float | None = None
         self._released = released
-        self._warned = False
         self._observer = observer
-        self._told_frames = (
-            type(observer).frame is not Observer.frame
-        )  # it is told of every message, so only where it listens
+        # It is told of every message, so only where it listens.
+        self._tell = self._tell_observer if type(observer).frame is not Observer.frame else None
+        self.sender = FrameSender(connection, self._tell)
 
     @property
     def load(self) -> int:
@@ -106,8 +101,8 @@ class Tunnel:
     @property
     def congested(self) -> bool:
         """Whether the server seems to be stuck with what it was sent, for one of the connections."""
-        waiting = [self._sending_since, self.pinged[1] if self.pinged is not None else None]
-        return any(since is not None and time.monotonic() - since > CONGESTED for since in waiting)
+        unanswered = 0.0 if self.pinged is None else time.monotonic() - self.pinged[1]
+        return max(self.sender.waiting, unanswered) > CONGESTED
 
     # Opening ----------------------------------------------------------------------------------------------------------
 
@@ -119,14 +114,9 @@ class Tunnel:
         pair = Pair(self, port, end_of_input)
         self._open.add(pair)
         for each in self._open:
-            self._press(each)  # one that had the tunnel for itself has it no longer
+            self._weigh(each)  # one that had the tunnel for itself has it no longer
         try:
-            async with self._lock:
-                try:
-                    await self._put(self._opening_frames(pair), pair)
-                except BaseException:
-                    self.spoiled = True
-                    raise
+            await self._sent(pair, lambda: self._opening_frames(pair))
             await pair.opened()
         except BaseException:
             self.abandon(pair)
@@ -136,9 +126,12 @@ class Tunnel:
     def _opening_frames(self, pair: Pair) -> bytes:
         for_errors, for_data = pair_headers(pair.port, self._requests)
         self._requests += 1
-        pair.error_id, error = self.spdy.open_stream(for_errors)
-        end = self.spdy.data(pair.error_id, b"", fin=True)  # this side never has anything to say there
-        pair.data_id, data = self.spdy.open_stream(for_data)
+        try:
+            pair.error_id, error = self.spdy.open_stream(for_errors)
+            end = self.spdy.data(pair.error_id, b"", fin=True)  # this side never has anything to say there
+            pair.data_id, data = self.spdy.open_stream(for_data)
+        except SpdyError as full:
+            raise pair.error("lost", str(full)) from full
         self._pairs[pair.error_id] = self._pairs[pair.data_id] = pair
         return error + end + data
 
@@ -165,8 +158,8 @@ class Tunnel:
         for stream_id in (pair.data_id, pair.error_id):
             self._pairs.pop(stream_id, None)
             # A stream that only the server has ended is ended here too, or both would keep it for ever.
-            self.outbox.put(self.spdy.reset(stream_id))
-        self._pressing.discard(pair)
+            self.sender.queue(self.spdy.reset(stream_id))
+        self._pressure.forget(pair.buffer)
         if pair in self._open:
             self._open.discard(pair)
             self.empty_since = time.monotonic()
@@ -181,7 +174,7 @@ class Tunnel:
         :returns: the payload itself, where its buffer is empty; None when there may be something else to look at
         """
         turns = self._turns
-        if turns.taken or self._pressing:
+        if turns.taken or self._pressure:
             await turns.wait(wanted)
             return None
         with turns.take(wanted):
@@ -209,7 +202,7 @@ class Tunnel:
         return not self._turns.taken and not self._turns.wanted and self._may_go_on()
 
     def _may_go_on(self) -> bool:
-        return self.ended is None and not self._pressing
+        return self.ended is None and not self._pressure
 
     async def _read_message(self) -> bytes | None:
         try:
@@ -222,8 +215,8 @@ class Tunnel:
             self.fail(f"the transport failed: {error!r}", error)
         else:
             self.frames_in += 1
-            if self._told_frames:
-                self._observer.frame(self.path, sent=False, channel=0, size=len(message))
+            if self._tell is not None:
+                self._tell(len(message), sent=False)
             return self._dispatch(message)
         return None
 
@@ -246,9 +239,9 @@ class Tunnel:
                 direct = payload
             else:
                 pair.put(payload)
-                self._press(pair)
+                self._weigh(pair)
                 self._turns.wake(pair)
-        self.outbox.put(self.spdy.take_answers())
+        self.sender.queue(self.spdy.take_answers())
         return direct
 
     def _note(self, event: events.Event) -> None:
@@ -271,30 +264,17 @@ class Tunnel:
             case events.Failed(error):
                 self.fail(f"the server broke the protocol: {error}", error)
 
-    # Back-pressure ----------------------------------------------------------------------------------------------------
-
-    def _press(self, pair: Pair) -> None:
-        buffer = pair.buffer
-        pressing = buffer.full
-        if pressing and len(self._open) > 1 and buffer.spool_error is None:
-            pressing = buffer.size >= self.options.spool_limit
-            if pressing and not self._warned:
-                self._warned = True
-                _logger.warning(
-                    "%s: %d bytes of a shared tunnel wait for their consumer, more than spool_limit: its other connections wait now",
-                    self.path, buffer.size,
-                )  # fmt: skip
-        if pressing:
-            self._pressing.add(pair)
-        elif pair in self._pressing:
-            self._pressing.discard(pair)
+    def _weigh(self, pair: Pair) -> None:
+        was_stopped = bool(self._pressure)
+        self._pressure.weigh(pair.buffer, shared=len(self._open) > 1)
+        if was_stopped and not self._pressure:
             self._turns.hand_over()
             self.poke()
 
     def relieve(self, pair: Pair) -> None:
         """Something was taken out of a connection's buffer."""
-        if pair in self._pressing:
-            self._press(pair)
+        if pair.buffer in self._pressure:
+            self._weigh(pair)
 
     # Sending ----------------------------------------------------------------------------------------------------------
 
@@ -305,44 +285,26 @@ class Tunnel:
         """
         # What has arrived comes first, and a flood of small sends must not starve other tasks.
         await checkpoint()
-        async with self._lock:
-            frame = self.spdy.data(pair.data_id, payload, fin=fin)
-            if not frame:
-                raise pair.failure or pair.error("reset", f"the connection to port {pair.port} was reset")
-            await self._put(frame, pair)
+        await self._sent(pair, lambda: self._data_frame(pair, payload, fin))
         self.bytes_out += len(payload)
 
-    def queue_end(self, pair: Pair) -> None:
-        """Send a connection's end without waiting for it."""
-        self.outbox.put(self.spdy.data(pair.data_id, b"", fin=True))
+    def _data_frame(self, pair: Pair, payload: bytes | memoryview, fin: bool) -> bytes:
+        frame = self.spdy.data(pair.data_id, payload, fin=fin)
+        if not frame:
+            raise pair.failure or pair.error("reset", f"the connection to port {pair.port} was reset")
+        return frame
 
-    async def flush(self) -> None:
-        """Send the frames that nobody waits for, whenever there are any; a task of its own."""
-        while self.ended is None:
-            await self.outbox.filled()
-            async with self._lock:
-                try:
-                    await self._send(self.outbox.take())
-                except ConnectionLost:
-                    return  # the reader finds out why
-
-    async def _put(self, frame: bytes, pair: Pair) -> None:
+    async def _sent(self, pair: Pair, make: Callable[[], bytes]) -> None:
         if self.ended is not None:
             raise self._loss(pair, self.ended)
         try:
-            await self._send(self.outbox.take() + frame)
+            await self.sender.send(make)
         except ConnectionLost as error:
             raise self._loss(pair, error) from error
 
-    async def _send(self, frames: bytes) -> None:
-        if frames:
-            self._sending_since = time.monotonic()
-            try:
-                await self.connection.send_bytes(frames)
-            finally:
-                self._sending_since = None
-            if self._told_frames:
-                self._observer.frame(self.path, sent=True, channel=0, size=len(frames))
+    def queue_end(self, pair: Pair) -> None:
+        """Send a connection's end without waiting for it."""
+        self.sender.queue(self.spdy.data(pair.data_id, b"", fin=True))
 
     # Ending -----------------------------------------------------------------------------------------------------------
 
@@ -364,6 +326,9 @@ class Tunnel:
         )
         error.__cause__ = cause
         return error
+
+    def _tell_observer(self, size: int, *, sent: bool = True) -> None:
+        self._observer.frame(self.path, sent=sent, channel=0, size=size)
 
     def poke(self) -> None:
         """Let the keeper look now."""

@@ -5,7 +5,7 @@ Rules of this file:
   the tunnel (k8s.io/cri-streaming portforward/httpstream.go).  It goes out after an interval in which nothing came.
 - A server that is busy handing our bytes to a pod answers nothing, so much that it has not confirmed suspends the deadline; and time in
   which nobody reads does not count.
-- Nothing here waits for sending: frames go to the outbox.
+- Nothing here waits for sending: frames are queued.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class TunnelKeeper:
         tunnel = self._tunnel
         try:
             async with anyio.create_task_group() as tasks:
-                tasks.start_soon(tunnel.flush)
+                tasks.start_soon(tunnel.sender.send_queued)
                 while tunnel.ended is None and not self._is_idle():
                     read = await self._rest()
                     self._look(read)
@@ -101,4 +101,4 @@ class TunnelKeeper:
             if tunnel.pinged is None:
                 ping_id, frame = tunnel.spdy.ping()
                 tunnel.pinged = (ping_id, now, tunnel.bytes_out)
-                tunnel.outbox.put(frame)
+                tunnel.sender.queue(frame)

@@ -1,0 +1,83 @@
+"""The sending half of a tunnel.
+
+Rules of this file:
+- Frames are made under the lock under which they are sent, since stream ids and header blocks have to reach the wire in the order in which
+  they were made.
+- Frames that nobody waits for (resets, ends that were kept back, pings and their echoes) go out before the next frame, or by a task of their
+  own: whoever queues them never waits for a server that does not read.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import anyio
+
+from kubex_stream.client.websocket import WebSocketConnection
+from kubex_stream.errors import ConnectionLost
+
+__all__ = ("FrameSender",)
+
+
+class FrameSender:
+    """Sends the frames of one tunnel.
+
+    :param sent: is told the size of each message; None for nobody
+    """
+
+    def __init__(self, connection: WebSocketConnection, sent: Callable[[int], None] | None) -> None:
+        self._connection = connection
+        self._sent = sent
+        self._lock = anyio.Lock(fast_acquire=True)
+        self._queue = bytearray()
+        self._queued = anyio.Event()
+        self._since: float | None = None
+
+    @property
+    def waiting(self) -> float:
+        """Seconds for which the transport has not taken a message."""
+        return 0.0 if self._since is None else time.monotonic() - self._since
+
+    def queue(self, frame: bytes) -> None:
+        """Send a frame without waiting for it; an empty one is none."""
+        if frame:
+            self._queue += frame
+            self._queued.set()
+
+    async def send(self, make: Callable[[], bytes]) -> None:
+        """Send a frame; returns when the transport has room again.
+
+        :param make: gives it, when it is its turn; what it raises is raised
+        :raises ConnectionLost: the connection is gone
+        """
+        async with self._lock:
+            frame = make()
+            await self._write(self._taken() + frame if self._queue else frame)
+
+    async def send_queued(self) -> None:
+        """Send what is queued, whenever there is something, until the connection is gone; a task of its own."""
+        while True:
+            while not self._queue:
+                self._queued = anyio.Event()
+                await self._queued.wait()
+            async with self._lock:
+                if self._queue:
+                    try:
+                        await self._write(self._taken())
+                    except ConnectionLost:
+                        return  # whoever reads finds out why
+
+    def _taken(self) -> bytes:
+        frames = bytes(self._queue)
+        self._queue.clear()
+        return frames
+
+    async def _write(self, message: bytes) -> None:
+        self._since = time.monotonic()
+        try:
+            await self._connection.send_bytes(message)
+        finally:
+            self._since = None
+        if self._sent is not None:
+            self._sent(len(message))
