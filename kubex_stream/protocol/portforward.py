@@ -45,32 +45,57 @@ class Trouble(NamedTuple):
     text: str
 
 
-_KNOWN: Final[tuple[tuple[re.Pattern[str], TroubleKind, str], ...]] = (
-    (re.compile(r"connection refused", re.I), "refused", "connection refused: nothing in the pod listens on port {port}"),
-    (re.compile(r"connection reset by peer", re.I), "reset", "connection reset by the pod's server on port {port}"),
-    (re.compile(r"broken pipe", re.I), "reset", "connection closed by the pod's server on port {port} while data was on its way"),
-    (re.compile(r"network namespace .*is closed|sandbox .*(not found|not running)|no such container|container .*not running", re.I), "gone",
+# Looked for in this order: the first one that is found counts.  No pattern looks further than some hundred characters.
+_MEANINGS: Final[tuple[tuple[str, TroubleKind, str], ...]] = (
+    (r"\b(socat|nsenter)\W{1,4}(executable file )?not found|failed to find (socat|nsenter)", "failed",
+     "port {port}: the pod's node lacks socat or nsenter, which its container runtime needs"),
+    (r"dial unix|code = unavailable", "failed", "port {port}: the container runtime of the pod's node does not answer"),
+    (r"connection refused", "refused", "connection refused: nothing in the pod listens on port {port}"),
+    (r"connection reset by peer", "reset", "connection reset by the pod's server on port {port}"),
+    (r"broken pipe", "reset", "connection closed by the pod's server on port {port} while data was on its way"),
+    (r"network namespace .{0,300}is closed|sandbox .{0,300}?not (found|running)|container .{0,300}?not running|no such container|"
+     r"find (pod )?sandbox|failed to statfs .{0,300}no such file", "gone",
      "the pod's network is gone: the pod was deleted or has ended"),
-    (re.compile(r"timed out waiting for streams|i/o timeout|deadline exceeded", re.I), "timeout", "no answer from port {port} in time"),
+    (r"timed out|i/o timeout|deadline exceeded", "timeout", "no answer from port {port} in time"),
 )  # fmt: skip
-# What names the node's paths, the sandbox's id and the ports of the node: nothing that a user knows.
-_NOISE: Final = re.compile(
+_KNOWN: Final = tuple((re.compile(pattern, re.I), kind, meaning) for pattern, kind, meaning in _MEANINGS)
+# Who says it, and around what: nothing that a user knows.
+_PREAMBLE: Final = re.compile(
     r"^error forwarding port \d+ to pod \S*, uid \S*:? ?|^\(conn=[^)]*\) |"
-    r"failed to execute portforward in network namespace \"[^\"]*\": |port forward into network namespace \"[^\"]*\": |"
-    r"inside namespace \"[^\"]*\",? ?|\b[0-9a-f]{32,64}\b"
+    r"failed to execute portforward in network namespace \S+: |port forward into network namespace \S+: | inside namespace \S*[^\s:,]"
 )
-_LONGEST: Final = 300
+_QUOTED: Final = re.compile(r'"[^":]*"')
+#: In the ids of sandboxes and containers, also shortened as Docker does, and in UUIDs.
+_ID: Final = re.compile(r"[0-9a-f]{12}", re.I)
+#: What may have a slash and is no path: "i/o", "tcp/udp".
+_HARMLESS: Final = re.compile(r"[a-z]{1,4}/[a-z]{1,4}[.,:;]?", re.I)
+#: Characters of a server's text that are looked at, and that are shown.
+_MOST_READ: Final = 4096
+_MOST_SHOWN: Final = 300
 
 
 def explain(text: str, port: int) -> Trouble:
     """What a server's error text says to a user; ids and paths of the node are left out."""
+    cut = len(text) > _MOST_READ
+    text = "".join(char if char.isprintable() else " " for char in text[:_MOST_READ])
+    text = " ".join((text.rpartition(" ")[0] if cut else text).split())  # no half of an id
     for pattern, kind, meaning in _KNOWN:
         if pattern.search(text):
             return Trouble(kind, meaning.format(port=port))
-    short = "".join(char if char.isprintable() else " " for char in _NOISE.sub("", text)).strip()
-    if len(short) > _LONGEST:
-        short = f"{short[:_LONGEST]}…"
+    short = _redacted(text)
+    if len(short) > _MOST_SHOWN:
+        short = f"{short[:_MOST_SHOWN]}…"
     return Trouble("failed", f"port {port}: {short or 'the server gave no reason'}")
+
+
+def _redacted(text: str) -> str:
+    plain = _PREAMBLE.sub("", text.replace("\\n", " ").replace('\\"', '"'))
+    plain = _QUOTED.sub(lambda found: "…" if _names_the_node(found[0]) else found[0], plain)
+    return " ".join("…" if _names_the_node(word) else word for word in plain.split())
+
+
+def _names_the_node(word: str) -> bool:
+    return bool(_ID.search(word) or "\\" in word or ("/" in word and not _HARMLESS.fullmatch(word)))
 
 
 def check_port(port: object, what: str = "port") -> int:

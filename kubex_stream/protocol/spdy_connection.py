@@ -7,6 +7,7 @@ Rules of this file:
 - There is no flow control.  WINDOW_UPDATE and SETTINGS are dropped by the Go ends, so they are here; back-pressure is that of TCP.
 - Frames of streams that are gone, or never were, are dropped at a server's end, as in Go.  At a client's end DATA of a stream that it never
   opened can only be garbage, and ends the connection: it would otherwise be waited for up to 16 MiB of it.
+- The ids of streams only grow, also the peer's; what breaks that, or follows a FIN, is answered with a reset.
 - Replies, resets and data of different streams come in any order.
 Source: github.com/moby/spdystream connection.go and stream.go.
 """
@@ -19,6 +20,7 @@ from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from kubex_stream.protocol import spdy
+from kubex_stream.protocol.spdy_decoder import FrameDecoder
 from kubex_stream.protocol.spdy_headers import HeaderCompressor, SpdyError
 
 __all__ = (
@@ -37,7 +39,6 @@ __all__ = (
 
 #: Bytes of answers that may wait for being sent; a peer that makes more without reading them is attacking.
 _MOST_ANSWERS: Final = 64 * 1024
-_LAST_ID: Final = 2**31 - 1
 
 
 class StreamOpened(NamedTuple):
@@ -99,9 +100,12 @@ Event = StreamOpened | StreamReplied | DataReceived | StreamEnded | StreamReset 
 
 @dataclass(slots=True)
 class SpdyStream:
-    """What is known of a stream that is not gone."""
+    """What is known of a stream that is not gone; its headers are not kept, a peer could make them large.
 
-    headers: Mapping[str, str]
+    :ivar mine: this end has opened it
+    """
+
+    mine: bool
     replied: bool = False
     local_ended: bool = False
     remote_ended: bool = False
@@ -117,7 +121,7 @@ class SpdyConnection:
 
     def __init__(self, *, client: bool, max_header_size: int = 64 * 1024, max_streams: int = 10_000) -> None:
         self._client = client
-        self._decoder = spdy.FrameDecoder(max_header_size)
+        self._decoder = FrameDecoder(max_header_size)
         self._compressor = HeaderCompressor()
         self._max_streams = max_streams
         self._streams: dict[int, SpdyStream] = {}
@@ -126,40 +130,53 @@ class SpdyConnection:
         self._next_stream = self._next_ping = 1 if client else 2
         self._last_received = 0
         self._answers = bytearray()
-        self._done = False
+        self._done = False  # nothing more is read
+        self._leaving = False  # the peer reads nothing more
 
     # Sending ----------------------------------------------------------------------------------------------------------
 
     def open_stream(self, headers: Mapping[str, str], *, fin: bool = False) -> tuple[int, bytes]:
         """Open a stream: its id, and SYN_STREAM.
 
-        :raises SpdyError: too many are open, or no id is left
+        :raises SpdyError: the connection is over, too many streams are open, or no id is left
+        :raises ValueError: the headers cannot be sent
         """
+        if self._done or self._leaving:
+            raise SpdyError("no stream can be opened: the connection is over")
+        if len(self._streams) >= self._max_streams:
+            raise SpdyError(f"no stream can be opened: {self._max_streams} are open")
+        while self._next_stream in self._streams:  # the peer may have taken an id of this end's
+            self._next_stream += 2
         stream_id = self._next_stream
-        if len(self._streams) >= self._max_streams or stream_id > _LAST_ID:
-            raise SpdyError(f"no more than {self._max_streams} streams")
+        if stream_id > spdy.MAX_ID:
+            raise SpdyError("no stream can be opened: every id has been used")
         frame = spdy.encode_syn_stream(stream_id, self._compressor.compress(headers), fin=fin)
         self._next_stream += 2
-        self._streams[stream_id] = SpdyStream(headers, local_ended=fin)
+        self._streams[stream_id] = SpdyStream(mine=True, local_ended=fin)
         return stream_id, frame
 
     def reply(self, stream_id: int, headers: Mapping[str, str] | None = None, *, fin: bool = False) -> bytes:
-        """SYN_REPLY; nothing for a stream that is gone."""
+        """SYN_REPLY; nothing for a stream that is gone, has its reply, or was opened by this end."""
         stream = self._streams.get(stream_id)
-        if stream is None:
+        if stream is None or stream.mine or stream.replied:
             return b""
-        stream.replied = True
+        fin = fin and not stream.local_ended
         frame = spdy.encode_syn_reply(stream_id, self._compressor.compress(headers or {}), fin=fin)
+        stream.replied = True
         if fin:
             self._end_local(stream_id)
         return frame
 
     def data(self, stream_id: int, payload: bytes | bytearray | memoryview, *, fin: bool = False) -> bytes:
-        """A DATA frame; nothing for a stream that is gone or whose half this end has closed."""
+        """A DATA frame; nothing for a stream that is gone or whose half this end has closed.
+
+        :raises ValueError: the payload is too large for a frame
+        """
         stream = self._streams.get(stream_id)
         if stream is None or stream.local_ended:
             return b""
-        frame = b"".join((spdy.data_header(stream_id, len(payload), fin=fin), payload))
+        size = payload.nbytes if isinstance(payload, memoryview) else len(payload)
+        frame = b"".join((spdy.data_header(stream_id, size, fin=fin), payload))
         if fin:
             self._end_local(stream_id)
         return frame
@@ -177,7 +194,8 @@ class SpdyConnection:
         return ping_id, spdy.encode_ping(ping_id)
 
     def go_away(self, status: int = spdy.OK) -> bytes:
-        """GOAWAY.  The peer stops reading at it."""
+        """GOAWAY.  The peer stops reading at it; no stream can be opened any more."""
+        self._leaving = True
         return spdy.encode_go_away(self._last_received, status)
 
     def take_answers(self) -> bytes:
@@ -188,10 +206,10 @@ class SpdyConnection:
 
     # Receiving --------------------------------------------------------------------------------------------------------
 
-    def receive(self, data: bytes | memoryview) -> list[Event]:
+    def receive(self, data: bytes | bytearray | memoryview) -> list[Event]:
         """What bytes of the peer mean, in order."""
         events: list[Event] = []
-        for frame in self._decoder.feed(data):
+        for frame in self._decoder.feed(memoryview(data) if isinstance(data, bytearray) else data):
             if self._done:
                 break
             if type(frame) is spdy.Data:
@@ -201,20 +219,19 @@ class SpdyConnection:
         return events
 
     def _data(self, frame: spdy.Data, events: list[Event]) -> None:
-        stream = self._streams.get(frame.stream_id)
+        stream_id, payload, fin = frame
+        stream = self._streams.get(stream_id)
         if stream is None:
-            if self._client and (frame.stream_id % 2 == 0 or frame.stream_id >= self._next_stream):
-                self._fail(f"DATA of the stream {frame.stream_id}, which was never opened", events)
-            return
-        if stream.remote_ended:
+            if self._client and (stream_id % 2 == 0 or stream_id >= self._next_stream):
+                self._fail(f"DATA of the stream {stream_id}, which was never opened", events)
+        elif not stream.remote_ended:
+            if payload:
+                events.append(DataReceived(stream_id, payload))
+            if fin:
+                self._end_remote(stream_id, events)
+        elif payload:
             # Said to be over and then not: its bytes would be lost.
-            self._answer(self.reset(frame.stream_id, spdy.PROTOCOL_ERROR), events)
-            events.append(StreamReset(frame.stream_id, spdy.PROTOCOL_ERROR))
-            return
-        if frame.payload:
-            events.append(DataReceived(frame.stream_id, frame.payload))
-        if frame.fin:
-            self._end_remote(frame.stream_id, events)
+            self._refuse(stream_id, spdy.PROTOCOL_ERROR, events)
 
     def _control(self, frame: spdy.Frame, events: list[Event]) -> None:
         match frame:
@@ -242,32 +259,43 @@ class SpdyConnection:
 
     def _opened(self, frame: spdy.SynStream, events: list[Event]) -> None:
         stream_id = frame.stream_id
-        if self._client or len(self._streams) >= self._max_streams:
-            self._answer(spdy.encode_rst_stream(stream_id, spdy.REFUSED_STREAM), events)
-        elif stream_id < self._last_received + 2 and self._last_received:
-            self._answer(spdy.encode_rst_stream(stream_id, spdy.PROTOCOL_ERROR), events)
+        if self._client:
+            self._refuse(stream_id, spdy.REFUSED_STREAM, events)
+        elif stream_id in self._streams or (self._last_received and stream_id < self._last_received + 2):
+            self._refuse(stream_id, spdy.PROTOCOL_ERROR, events)
+        elif len(self._streams) >= self._max_streams:
+            self._refuse(stream_id, spdy.REFUSED_STREAM, events)
+        elif frame.fin and frame.unidirectional:
+            self._last_received = stream_id
+            self._refuse(stream_id, spdy.PROTOCOL_ERROR, events)  # nobody could send anything on it
         else:
             self._last_received = stream_id
-            self._streams[stream_id] = SpdyStream(frame.headers, remote_ended=frame.fin)
+            self._streams[stream_id] = SpdyStream(mine=False, local_ended=frame.unidirectional, remote_ended=frame.fin)
             events.append(StreamOpened(stream_id, frame.headers, frame.fin))
 
     def _replied(self, frame: spdy.SynReply, events: list[Event]) -> None:
         stream = self._streams.get(frame.stream_id)
-        if stream is None or stream.replied:
+        if stream is None or stream.replied or not stream.mine:
             return
         stream.replied = True
         events.append(StreamReplied(frame.stream_id, frame.headers))
         if frame.fin:
             self._end_remote(frame.stream_id, events)
 
-    def _fail(self, text: str, events: list[Event]) -> None:
-        self._done = True
-        events.append(Failed(SpdyError(text)))
+    def _refuse(self, stream_id: int, status: int, events: list[Event]) -> None:
+        """Reset a stream that the peer may not use so, and one of that id that is open: for the peer it is gone with it."""
+        if self._streams.pop(stream_id, None) is not None:
+            events.append(StreamReset(stream_id, status))
+        self._answer(spdy.encode_rst_stream(stream_id, status), events)
 
     def _answer(self, frame: bytes, events: list[Event]) -> None:
         self._answers += frame
         if len(self._answers) > _MOST_ANSWERS:
             self._fail("more pings and refused streams than can be answered", events)
+
+    def _fail(self, text: str, events: list[Event]) -> None:
+        self._done = True
+        events.append(Failed(SpdyError(text)))
 
     def _end_local(self, stream_id: int) -> None:
         stream = self._streams[stream_id]

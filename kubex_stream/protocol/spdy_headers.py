@@ -4,6 +4,7 @@ Rules of this file:
 - Every block that arrives goes through the decompressor, also that of a stream nobody wants; one that is left out makes all later ones
   unreadable.  The same holds for sending: a block that was compressed has to be sent, in its order.
 - What a block may inflate to is limited before it is inflated: a few bytes can stand for gigabytes (CVE-2026-35469 of the Go library).
+- Of several values of a name, repeated or joined by NUL, the first counts, as in the Go handlers.
 - Compressors differ, so a block is known by what it inflates to, never by its bytes.
 Sources: SPDY protocol draft 3.1, sections 2.6.10 and 2.6.10.1; github.com/moby/spdystream spdy/read.go and write.go (what it refuses).
 """
@@ -48,8 +49,13 @@ def _dictionary() -> bytes:
 DICTIONARY: Final = _dictionary()
 
 _LENGTH: Final = struct.Struct(">I")
-#: Names that spdystream refuses in a frame; it drops the connection.
-_FORBIDDEN: Final = frozenset({"connection", "host", "keep-alive", "proxy-connection", "transfer-encoding"})
+#: Names that belong to HTTP connections: spdystream refuses them, the last one only in requests, and drops the connection.
+_FORBIDDEN: Final = frozenset({"connection", "keep-alive", "proxy-connection", "transfer-encoding"})
+_NEVER_SENT: Final = _FORBIDDEN | {"host"}
+#: Headers of one block, either way; Kubernetes has three.
+_MOST: Final = 256
+#: Bytes of a block that is sent, before compression.  No peer is known to refuse less.
+_LARGEST: Final = 64 * 1024
 
 
 class HeaderCompressor:
@@ -61,15 +67,23 @@ class HeaderCompressor:
     def compress(self, headers: Mapping[str, str]) -> bytes:
         """A block; it has to be sent, and before any that is made later.
 
-        :raises ValueError: a name that peers refuse: with capitals, empty, or one that belongs to HTTP connections; or one that is not ASCII
+        :raises ValueError: a name that peers refuse: with capitals, empty, or one that belongs to HTTP connections; text that is no ASCII
+            in a name or no Latin-1 in a value; a NUL; or too much of it.  Nothing is compressed then
         """
+        if len(headers) > _MOST:
+            raise ValueError(f"{len(headers)} headers are too many for a block, which holds {_MOST}")
         parts = [_LENGTH.pack(len(headers))]
         for name, value in headers.items():
-            if not name or name != name.lower() or name in _FORBIDDEN:
+            if not name or name != name.lower() or name in _NEVER_SENT:
                 raise ValueError(f"{name!r} cannot be the name of a SPDY header")
+            if "\0" in name or "\0" in value:
+                raise ValueError(f"the SPDY header {name!r} holds a NUL")
             for text in (name.encode("ascii"), value.encode("latin-1")):
                 parts += (_LENGTH.pack(len(text)), text)
-        return self._zlib.compress(b"".join(parts)) + self._zlib.flush(zlib.Z_SYNC_FLUSH)
+        raw = b"".join(parts)
+        if len(raw) > _LARGEST:
+            raise ValueError(f"headers of {len(raw)} bytes are too large for a block, which holds {_LARGEST}")
+        return self._zlib.compress(raw) + self._zlib.flush(zlib.Z_SYNC_FLUSH)
 
 
 class HeaderDecompressor:
@@ -83,7 +97,7 @@ class HeaderDecompressor:
         self._limit = limit
 
     def decompress(self, block: bytes) -> dict[str, str]:
-        """The headers of a block; of a repeated name the last one counts.
+        """The headers of a block.
 
         :raises SpdyError: no zlib stream, more than the limit, or not what a block holds
         """
@@ -99,20 +113,28 @@ class HeaderDecompressor:
 
 
 def _parse(raw: bytes) -> dict[str, str]:
+    headers: dict[str, str] = {}
     try:
         (count,) = _LENGTH.unpack_from(raw)
-        at, texts = _LENGTH.size, []
-        for _ in range(2 * count):
-            (length,) = _LENGTH.unpack_from(raw, at)
-            at += _LENGTH.size + length
-            if at > len(raw):
-                raise SpdyError("a header block that ends in the middle")
-            texts.append(raw[at - length : at].decode("latin-1"))
+        if count > _MOST:
+            raise SpdyError(f"a block of {count} headers")
+        at = _LENGTH.size
+        for _ in range(count):
+            name, at = _text(raw, at)
+            value, at = _text(raw, at)
+            if not name or name != name.lower() or name in _FORBIDDEN:
+                raise SpdyError("a header without a name, with capitals in it, or one that belongs to HTTP connections")
+            headers.setdefault(name, value.partition("\0")[0])
     except struct.error:
         raise SpdyError("a header block that ends in the middle") from None
     if at != len(raw):
         raise SpdyError("a header block with something behind its headers")
-    names = texts[::2]
-    if any(not name or name != name.lower() for name in names):
-        raise SpdyError("a header with capitals in its name, or without a name")
-    return dict(zip(names, texts[1::2], strict=True))
+    return headers
+
+
+def _text(raw: bytes, at: int) -> tuple[str, int]:
+    (length,) = _LENGTH.unpack_from(raw, at)
+    start = at + _LENGTH.size
+    if start + length > len(raw):
+        raise SpdyError("a header block that ends in the middle")
+    return raw[start : start + length].decode("latin-1"), start + length
