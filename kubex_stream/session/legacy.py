@@ -69,6 +69,7 @@ class LegacyConduit(Conduit):
         self._patience = end_of_input.patience or _PATIENCE
         self._end_wanted = self._closed = False
         self._last_arrival = time.monotonic()
+        self._bytes_in = 0
         self._path, self._observer = path, observer
 
     async def keep(self) -> None:
@@ -109,6 +110,7 @@ class LegacyConduit(Conduit):
                 self.failure = self._verdict() or self._lost(error)
                 raise self.failure from error
             self._last_arrival = time.monotonic()
+            self._bytes_in += len(piece)
             return piece
         assert silence.cancelled_caught
         self.failure = self.error(
@@ -173,4 +175,5 @@ class LegacyConduit(Conduit):
 
     @property
     def statistics(self) -> SessionStatistics:
-        return self._session.statistics
+        # The session counts what the error channel says, and the numbers of the ports, too.
+        return self._session.statistics._replace(bytes_in=self._bytes_in)

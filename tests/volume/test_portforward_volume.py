@@ -1,0 +1,94 @@
+"""Large amounts and large numbers through port-forwards, each in a client process of its own, against an embedded cluster in another one.
+
+A little runs by default; the whole with ``-m volume``.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Generator
+from pathlib import Path
+
+import pytest
+
+from tests.packages import ROOT
+from tests.volume.test_volume import MIB, PAIRS
+
+WORKER = Path(__file__).with_name("forward_worker.py")
+
+pytestmark = [
+    pytest.mark.skipif(sys.platform != "linux", reason="memory is read from /proc"),
+    pytest.mark.timeout(300),
+]
+every_pair = pytest.mark.parametrize("pair", PAIRS)
+both = pytest.mark.parametrize("protocol", ["tunnel", "legacy"])
+volume = pytest.mark.volume
+
+
+@pytest.fixture(scope="module")
+def kubeconfig() -> Generator[str, None, None]:
+    """The kubeconfig of an embedded cluster in a process of its own."""
+    command = [sys.executable, "-m", "kubex_stream.testing"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as server:
+        assert server.stdout is not None
+        try:
+            yield server.stdout.readline().strip()
+        finally:
+            server.terminate()
+            server.wait(30)
+
+
+def work(scenario: str, protocol: str, pair: str, kubeconfig: str, amount: int) -> dict[str, object]:
+    backend, _, loop = pair.partition("-")
+    command = [
+        sys.executable,
+        "-m",
+        "tests.volume.forward_worker",
+        scenario,
+        protocol,
+        backend,
+        loop,
+        kubeconfig,
+        str(amount),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=280, cwd=ROOT)
+    assert done.returncode == 0, done.stderr[-4000:]
+    outcome: dict[str, object] = json.loads(done.stdout)
+    assert outcome["descriptors"] == 0
+    assert outcome.get("tasks", 0) == 0
+    return outcome
+
+
+@pytest.mark.parametrize("scenario", ["duplex", "duplex_listen"])
+@pytest.mark.parametrize(
+    "size", [pytest.param(16 * MIB, id="16MiB"), pytest.param(256 * MIB, id="256MiB", marks=volume)]
+)
+@both
+@every_pair
+def test_both_ways_at_once(scenario: str, pair: str, protocol: str, size: int, kubeconfig: str) -> None:
+    outcome = work(scenario, protocol, pair, kubeconfig, size)
+    assert outcome["sent"] == outcome["received"]
+    growth = outcome["growth"]
+    assert isinstance(growth, int)
+    assert growth <= 32 * MIB
+
+
+@pytest.mark.parametrize("count", [pytest.param(100, id="100"), pytest.param(2000, id="2000", marks=volume)])
+@both
+@every_pair
+def test_one_after_another(pair: str, protocol: str, count: int, kubeconfig: str) -> None:
+    outcome = work("sequential", protocol, pair, kubeconfig, count)
+    assert (outcome["answered"], outcome["failures"], outcome["active"]) == (count, 0, 0)
+
+
+@pytest.mark.parametrize(
+    "count",
+    [pytest.param(50, id="50"), pytest.param(200, id="200", marks=volume), pytest.param(1000, id="1000", marks=volume)],
+)
+@both
+@every_pair
+def test_all_at_once(pair: str, protocol: str, count: int, kubeconfig: str) -> None:
+    outcome = work("burst", protocol, pair, kubeconfig, count)
+    assert (outcome["answered"], outcome["failures"], outcome["active"]) == (count, 0, 0)
