@@ -21,14 +21,16 @@ if TYPE_CHECKING:
         HttpFailure,
         InjectedFrame,
     )
-    from kubex_stream.testing.cluster import EmbeddedCluster, ProcessInfo
+    from kubex_stream.testing.cluster import EmbeddedCluster
     from kubex_stream.testing.command import serve
     from kubex_stream.testing.frames import Frame
     from kubex_stream.testing.http import RecordedRequest
     from kubex_stream.testing.pods import EmbeddedContainer, EmbeddedPod
+    from kubex_stream.testing.ports import EmbeddedPort
     from kubex_stream.testing.replay import ReplayServer
     from kubex_stream.testing.scripted import ScriptedPeer, ScriptedServer
-    from kubex_stream.testing.streams import SessionInfo
+    from kubex_stream.testing.services import EmbeddedService, EmbeddedServicePort, EmbeddedWorkload
+    from kubex_stream.testing.streams import ProcessInfo, SessionInfo
     from kubex_stream.testing.tls import ClientCertificate
 
 __all__ = (
@@ -39,6 +41,10 @@ __all__ = (
     "EmbeddedCluster",
     "EmbeddedContainer",
     "EmbeddedPod",
+    "EmbeddedPort",
+    "EmbeddedService",
+    "EmbeddedServicePort",
+    "EmbeddedWorkload",
     "Frame",
     "HttpFailure",
     "InjectedFrame",
@@ -59,10 +65,14 @@ _HOMES = {
     "EmbeddedCluster": "cluster",
     "EmbeddedContainer": "pods",
     "EmbeddedPod": "pods",
+    "EmbeddedPort": "ports",
+    "EmbeddedService": "services",
+    "EmbeddedServicePort": "services",
+    "EmbeddedWorkload": "services",
     "Frame": "frames",
     "HttpFailure": "behaviour",
     "InjectedFrame": "behaviour",
-    "ProcessInfo": "cluster",
+    "ProcessInfo": "streams",
     "RecordedRequest": "http",
     "ReplayServer": "replay",
     "ScriptedPeer": "scripted",

@@ -12,6 +12,7 @@ from kubex_stream.testing.behaviour import Behaviour, HttpFailure, InjectedFrame
 from kubex_stream.testing.cluster import EmbeddedCluster
 from kubex_stream.testing.command import serve
 from kubex_stream.testing.pods import EmbeddedContainer, EmbeddedPod
+from kubex_stream.testing.ports import EmbeddedPort
 
 __all__ = ("behaviour_from_json", "main", "pods_from_json")
 
@@ -43,11 +44,12 @@ def behaviour_from_json(text: str) -> Behaviour:
 
 
 def pods_from_json(text: str) -> tuple[EmbeddedPod, ...]:
-    """Pods from a JSON list of objects with the fields of :class:`EmbeddedPod`; containers likewise."""
+    """Pods from a JSON list of objects with the fields of :class:`EmbeddedPod`; containers and ports likewise."""
     pods = []
     for each in json.loads(text):
         containers = [EmbeddedContainer(**container) for container in each.pop("containers", [{}])]
-        pods.append(EmbeddedPod(containers=containers, **each))
+        ports = tuple(EmbeddedPort(port.pop("number"), **port) for port in each.pop("ports", []))
+        pods.append(EmbeddedPod(containers=containers, ports=ports, **each))
     return tuple(pods)
 
 

@@ -45,10 +45,12 @@ def authenticated(
     return known or (not token and certificate)
 
 
-def refusal(request: RecordedRequest, segments: tuple[str, ...], behaviour: Behaviour) -> dict[str, Any] | None:
+def refusal(
+    request: RecordedRequest, segments: tuple[str, ...], behaviour: Behaviour, group: str = ""
+) -> dict[str, Any] | None:
     """The 403 of a user who may not do this; None for one who may.
 
-    :param segments: the path behind ``/api/v1``
+    :param segments: the path behind ``/api/v1``, or behind that of ``group``
     """
     if behaviour.rbac == "admin" or not segments:
         return None
@@ -60,10 +62,10 @@ def refusal(request: RecordedRequest, segments: tuple[str, ...], behaviour: Beha
     if behaviour.rbac == "nobody" or verb not in ("get", "list", "watch"):
         resource = f"{kind}/{sub}" if sub else kind
         scope = f'in the namespace "{namespace}"' if namespace else "at the cluster scope"
-        why = f'User "{behaviour.rbac}" cannot {verb} resource "{resource}" in API group "" {scope}'
-        return forbidden(kind, name, why)
+        why = f'User "{behaviour.rbac}" cannot {verb} resource "{resource}" in API group "{group}" {scope}'
+        return forbidden(kind, name, why, group)
     # A WebSocket is a GET, but since 1.35 it needs "create" as well; the answer to that gives no reason.
-    return forbidden(kind, name, "") if sub in ("exec", "attach") else None
+    return forbidden(kind, name, "") if sub in ("exec", "attach", "portforward") else None
 
 
 def _verb(request: RecordedRequest, name: str) -> str:

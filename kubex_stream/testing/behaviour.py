@@ -87,7 +87,7 @@ class Behaviour:
 
     :ivar byte_by_byte: the answer to an upgrade, and all frames, go out one byte at a time
     :ivar no_pong: pings stay unanswered
-    :ivar inject: more frames
+    :ivar inject: more frames; of a port-forward those at the start only
     :ivar tcp_reset_after_bytes: RST after this many bytes of payload have been sent
     :ivar tcp_reset: RST at the Status: ``"before-status"`` or ``"after-status"``
     :ivar tcp_end_before_status: the connection ends, without Close and Status, when the process has
@@ -95,6 +95,25 @@ class Behaviour:
     :ivar status_delay: seconds between the end of the process and its Status
     :ivar no_status: neither Status nor Close: the session stays open
     :ivar raw_status: the payload of channel 3 instead of the right one; may be no JSON at all
+
+    :ivar tunnel: whether port-forward has the tunnel, ``SPDY/3.1+portforward.k8s.io``; False is a server before 1.30, which takes such a
+        request for one of the older protocol that names no ports
+    :ivar legacy: whether port-forward has the older protocol, ``v4.channel.k8s.io``; False refuses it with a 403
+    :ivar half_close: port-forward passes the end of one direction on, both ways, as CRI-O does.  False, as containerd does it: the end of
+        one direction leaves the other ``half_close_grace``, then both are cut, and neither peer is told before
+    :ivar half_close_grace: seconds
+    :ivar dial_delay: seconds before a forwarded connection is opened in the pod
+    :ivar stall_by_stream_id: five workers serve a tunnel's streams, by id modulo five, with room for 50 frames each; one whose target does
+        not read stops its worker, and then the whole tunnel.  False: every stream has all the room it needs
+    :ivar drop_data_before_reply: data that comes before the stream's reply has been sent is lost
+    :ivar reply_order: ``"reversed"``: of a pair that is opened in one go the second stream is accepted first
+    :ivar no_reply: streams of a tunnel are neither accepted nor refused
+    :ivar pair_timeout: seconds in which the second stream of a pair has to come
+    :ivar header_bomb: the first reply of a tunnel has headers of 64 MiB, once they are inflated; nothing comes after it
+    :ivar goaway_after_bytes: GOAWAY after this many bytes of payload have been sent through a tunnel; nothing comes after it
+    :ivar reset_stream_after_bytes: each data stream of a tunnel is reset after this many bytes of payload have been sent on it
+    :ivar tunnel_garbage_after_bytes: something that is no SPDY, after this many bytes of payload; nothing comes after it
+    :ivar close_after_bytes: port-forward: after this many bytes of payload a Close, with ``close_code`` or 1000, and the end of TCP
     """
 
     way: Literal["kubelet", "apiserver"] = "kubelet"
@@ -127,6 +146,22 @@ class Behaviour:
     no_status: bool = False
     raw_status: bytes | None = None
 
+    tunnel: bool = True
+    legacy: bool = True
+    half_close: bool = False
+    half_close_grace: float = 1.0
+    dial_delay: float = 0.0
+    stall_by_stream_id: bool = True
+    drop_data_before_reply: bool = False
+    reply_order: Literal["as-is", "reversed"] = "as-is"
+    no_reply: bool = False
+    pair_timeout: float = 30.0
+    header_bomb: bool = False
+    goaway_after_bytes: int | None = None
+    reset_stream_after_bytes: int | None = None
+    tunnel_garbage_after_bytes: int | None = None
+    close_after_bytes: int | None = None
+
     def __post_init__(self) -> None:
         unknown = [name for name in self.protocols if name not in PROTOCOLS]
         if unknown:
@@ -135,3 +170,5 @@ class Behaviour:
             raise ValueError(f'way is "kubelet" or "apiserver", not {self.way!r}')
         if self.rbac not in ("admin", "reader", "nobody"):
             raise ValueError(f'rbac is "admin", "reader" or "nobody", not {self.rbac!r}')
+        if self.reply_order not in ("as-is", "reversed"):
+            raise ValueError(f'reply_order is "as-is" or "reversed", not {self.reply_order!r}')

@@ -6,7 +6,6 @@ loop.  What was started, made or opened is gone when the ``with`` block is left.
 
 from __future__ import annotations
 
-import os
 import secrets
 import shutil
 import socket
@@ -14,26 +13,27 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 import anyio.to_thread
-import yaml
 
 from kubex_stream.testing.behaviour import Behaviour
+from kubex_stream.testing.catalogue import default_declared
 from kubex_stream.testing.http import RecordedRequest
+from kubex_stream.testing.kubeconfig import write_kubeconfig
 from kubex_stream.testing.loop_thread import LoopThread
-from kubex_stream.testing.pods import EmbeddedPod
+from kubex_stream.testing.pods import EmbeddedPod, default_pod
 from kubex_stream.testing.server import Server
-from kubex_stream.testing.streams import SessionInfo
+from kubex_stream.testing.services import EmbeddedService, EmbeddedWorkload
+from kubex_stream.testing.streams import ProcessInfo, SessionInfo
 from kubex_stream.testing.tls import Certificates, ClientCertificate
 
 if TYPE_CHECKING:
     from kubex_stream.configuration import ClientConfiguration
 
-__all__ = ("EmbeddedCluster", "ProcessInfo")
+__all__ = ("EmbeddedCluster",)
 
 _WARNING = (
     "kubex-stream: the embedded cluster at {url} runs commands on this machine, as this user, without isolation; "
@@ -41,22 +41,13 @@ _WARNING = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class ProcessInfo:
-    """A process of a pod: main process or started by exec.
-
-    :ivar pid: on this machine
-    :ivar command: its words
-    """
-
-    pid: int
-    command: tuple[str, ...]
-
-
 class EmbeddedCluster:
     """An embedded cluster, as a context manager: ``with`` anywhere, ``async with`` on any event loop.
 
-    :param pods: its pods; by default one, ``demo``, with a container ``main`` in which nothing runs, ready for exec
+    :param pods: its pods; by default one, ``demo``, with a container ``main`` in which nothing runs, ready for exec, HTTP on port 80 and
+        an echo on port 7
+    :param services: its Services; by default, with the default pod, one called ``demo``, with the same ports
+    :param workloads: its Deployments, ReplicaSets and StatefulSets; by default, with the default pod, a Deployment ``demo``
     :param tls: HTTPS, with a certificate authority of its own; False is plain HTTP, over which kubectl sends no token
     :param token: the bearer token; None: a random one
     :param behaviour: versions, habits and faults to emulate
@@ -70,6 +61,8 @@ class EmbeddedCluster:
         self,
         pods: Sequence[EmbeddedPod] | None = None,
         *,
+        services: Sequence[EmbeddedService] | None = None,
+        workloads: Sequence[EmbeddedWorkload] | None = None,
         tls: bool = True,
         token: str | None = None,
         behaviour: Behaviour | None = None,
@@ -82,7 +75,10 @@ class EmbeddedCluster:
             raise ValueError(f"an embedded cluster listens on loopback only, 127.0.0.1 or ::1, not on {host!r}")
         if prefix and not prefix.startswith("/"):
             raise ValueError(f"prefix must begin with '/', not be {prefix!r}")
-        self._pods = (EmbeddedPod("demo"),) if pods is None else tuple(pods)
+        self._pods = (default_pod(),) if pods is None else tuple(pods)
+        default_services, default_workloads = default_declared() if pods is None else ((), ())
+        self._services = default_services if services is None else tuple(services)
+        self._workloads = default_workloads if workloads is None else tuple(workloads)
         self._tls = tls
         self._token = token or secrets.token_urlsafe(24)
         self._behaviour = behaviour or Behaviour()
@@ -131,6 +127,10 @@ class EmbeddedCluster:
         self._server.tokens.add(self._token)
         for pod in self._pods:
             self._server.store.add(pod)
+        for service in self._services:
+            self._server.catalogue.add(service)
+        for workload in self._workloads:
+            self._server.catalogue.add(workload)
 
     def stop(self) -> None:
         """End it, with all its processes, connections and files; leaving ``with`` does this."""
@@ -199,22 +199,7 @@ class EmbeddedCluster:
         return self._directory / "kubeconfig"
 
     def _write_kubeconfig(self) -> None:
-        cluster: dict[str, object] = {"server": self.url}
-        if self._certificates is not None:
-            cluster["certificate-authority-data"] = _base64(self.ca_pem)
-        context = {"cluster": "embedded", "user": "embedded", "namespace": "default"}
-        document = {
-            "apiVersion": "v1",
-            "kind": "Config",
-            "clusters": [{"name": "embedded", "cluster": cluster}],
-            "users": [{"name": "embedded", "user": {"token": self._token}}],
-            "contexts": [{"name": "embedded", "context": context}],
-            "current-context": "embedded",
-        }
-        new = self.kubeconfig.with_suffix(".new")
-        with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-            yaml.safe_dump(document, file, sort_keys=False)
-        new.replace(self.kubeconfig)
+        write_kubeconfig(self.kubeconfig, url=self.url, token=self._token, ca_pem=self.ca_pem)
 
     def client_certificate(self, name: str = "client") -> ClientCertificate:
         """A certificate that authenticates a client as well as the token does.
@@ -271,10 +256,35 @@ class EmbeddedCluster:
         :raises LookupError: there is none
         """
         thread, server = self._running()
-        pod = server.store.pods.get((namespace, name))
-        if pod is None:
-            raise LookupError(f"no pod {name!r} in namespace {namespace!r}")
-        thread.call(server.store.delete(pod))
+        thread.call(server.store.delete(server.store.find(name, namespace)))
+
+    def add_service(self, service: EmbeddedService) -> None:
+        """Create a Service.
+
+        :raises ValueError: there is one of this name
+        """
+        self._on_server(lambda server: server.catalogue.add(service))
+
+    def remove_service(self, name: str, namespace: str = "default") -> None:
+        """Delete a Service.
+
+        :raises LookupError: there is none
+        """
+        self._on_server(lambda server: server.catalogue.remove("Service", name, namespace))
+
+    def add_workload(self, workload: EmbeddedWorkload) -> None:
+        """Create a Deployment, a ReplicaSet or a StatefulSet.
+
+        :raises ValueError: there is one of this kind and name
+        """
+        self._on_server(lambda server: server.catalogue.add(workload))
+
+    def remove_workload(self, kind: str, name: str, namespace: str = "default") -> None:
+        """Delete a Deployment, a ReplicaSet or a StatefulSet; its pods stay.
+
+        :raises LookupError: there is none
+        """
+        self._on_server(lambda server: server.catalogue.remove(kind, name, namespace))
 
     # -- looking into it -------------------------------------------------------------------------------------
 
@@ -285,13 +295,18 @@ class EmbeddedCluster:
 
     @property
     def open_sessions(self) -> tuple[SessionInfo, ...]:
-        """The exec and attach sessions that are open.  One whose client has left stays until its process has ended."""
+        """The sessions that are open.  One whose client has left stays until its process has ended, or what it forwards has."""
         return tuple(self._running()[1].sessions)
 
     @property
     def connections(self) -> int:
         """How many TCP connections are open."""
         return self._running()[1].connections
+
+    @property
+    def forwarded_connections(self) -> int:
+        """How many connections of port-forwards to ports of pods are open."""
+        return self._running()[1].forwarded
 
     @property
     def lost_bytes(self) -> int:
@@ -303,9 +318,7 @@ class EmbeddedCluster:
 
         :raises LookupError: there is no such pod
         """
-        found = self._running()[1].store.pods.get((namespace, pod))
-        if found is None:
-            raise LookupError(f"no pod {pod!r} in namespace {namespace!r}")
+        found = self._running()[1].store.find(pod, namespace)
         alive = [process for process in tuple(found.processes) if process.exit_code is None]
         return tuple(ProcessInfo(process.pid, process.command) for process in alive)
 
@@ -314,8 +327,8 @@ class EmbeddedCluster:
 
         :raises LookupError: there is no such container
         """
-        found = self._running()[1].store.pods.get((namespace, pod))
-        if found is None or container not in found.containers:
+        found = self._running()[1].store.find(pod, namespace)
+        if container not in found.containers:
             raise LookupError(f"no container {container!r} in pod {pod!r} of namespace {namespace!r}")
         return found.containers[container].directory
 
@@ -334,9 +347,3 @@ class EmbeddedCluster:
     def _notify(self) -> None:
         with self._change:
             self._change.notify_all()
-
-
-def _base64(data: bytes) -> str:
-    import base64
-
-    return base64.b64encode(data).decode()

@@ -8,12 +8,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal
 
-__all__ = ("EmbeddedContainer", "EmbeddedPod")
+from kubex_stream.testing.ports import EmbeddedPort, check_ports
+
+__all__ = ("EmbeddedContainer", "EmbeddedPod", "check_name", "default_pod")
 
 _NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
 
 
-def _check_name(what: str, name: str) -> None:
+def check_name(what: str, name: str) -> None:
+    """Whether Kubernetes would take ``name``.
+
+    :raises ValueError: it would not
+    """
     if len(name) > 253 or not _NAME.fullmatch(name):
         raise ValueError(f"{what} must be lower-case letters, digits, '-' and '.', as in Kubernetes, not {name!r}")
 
@@ -45,7 +51,7 @@ class EmbeddedContainer:
     tty: bool = False
 
     def __post_init__(self) -> None:
-        _check_name("a container's name", self.name)
+        check_name("a container's name", self.name)
         if self.command is not None:
             _check_words("command", self.command)
             if not self.command:
@@ -63,6 +69,7 @@ class EmbeddedPod:
     :ivar annotations: ``kubectl.kubernetes.io/default-container``, for instance
     :ivar phase: ``Running``; ``Pending``: nothing runs yet; ``Succeeded``, ``Failed``: its containers are gone
     :ivar scheduled: whether it has a node; a pod without one is Pending
+    :ivar ports: what port-forward reaches; any other port is refused
     """
 
     name: str
@@ -72,10 +79,11 @@ class EmbeddedPod:
     annotations: Mapping[str, str] = field(default_factory=dict)
     phase: Literal["Pending", "Running", "Succeeded", "Failed"] = "Running"
     scheduled: bool = True
+    ports: Sequence[EmbeddedPort] = ()
 
     def __post_init__(self) -> None:
-        _check_name("a pod's name", self.name)
-        _check_name("a namespace", self.namespace)
+        check_name("a pod's name", self.name)
+        check_name("a namespace", self.namespace)
         names = [container.name for container in self.containers]
         if not names or len(set(names)) != len(names):
             raise ValueError(f"pod {self.name!r} needs containers with names that differ, not {names!r}")
@@ -83,3 +91,10 @@ class EmbeddedPod:
             raise ValueError(f"no such phase: {self.phase!r}")
         if not self.scheduled and self.phase != "Pending":
             raise ValueError(f"pod {self.name!r} has no node, so its phase is Pending, not {self.phase}")
+        check_ports(self.name, names, self.ports)
+
+
+def default_pod() -> EmbeddedPod:
+    """The pod of a cluster that is told nothing else: ready for exec, HTTP on port 80, and on port 7 an echo."""
+    ports = (EmbeddedPort(80, target="http", name="http"), EmbeddedPort(7, target="echo", name="echo"))
+    return EmbeddedPod("demo", labels={"app": "demo"}, ports=ports)

@@ -13,14 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from kubex_stream.protocol.channels import (
-    CLOSE_CHANNEL,
-    PROTOCOLS,
-    RESIZE_CHANNEL,
-    STDIN_CHANNEL,
-    ChannelProtocol,
-)
-from kubex_stream.testing import frames
+from kubex_stream.testing.heard import listen
 from kubex_stream.testing.http import accept_key
 from kubex_stream.testing.scripted import ScriptedPeer, ScriptedServer
 
@@ -32,54 +25,12 @@ def payload_of(event: Mapping[str, Any]) -> bytes:
     return bytes.fromhex(event["hex"]) if "hex" in event else zlib.decompress(bytes.fromhex(event["zlib_hex"]))
 
 
-class _Heard:
-    """What a client has said, as far as a recording can wait for it: how input is cut is the client's affair."""
-
-    def __init__(self, row: ChannelProtocol) -> None:
-        self._row = row
-        self.stdin = b""
-        self.sizes = 0
-        self.half_closed = False
-        self.closed = False
-
-    def add(self, opcode: int, payload: bytes) -> None:
-        if opcode == frames.CLOSE:
-            self.closed = True
-        elif opcode < frames.CLOSE:
-            self._add_message(self._row.decode(payload))
-
-    def _add_message(self, message: tuple[int, bytes] | None) -> None:
-        if message is None:
-            return
-        channel, payload = message
-        if channel == STDIN_CHANNEL:
-            self.stdin += payload
-        elif channel == RESIZE_CHANNEL:
-            self.sizes += 1
-        elif channel == CLOSE_CHANNEL and self._row.half_close and payload == bytes((STDIN_CHANNEL,)):
-            self.half_closed = True
-
-    def reaches(self, expected: _Heard) -> bool:
-        """Whether everything in ``expected`` has been said.
-
-        :raises AssertionError: the input is another one
-        """
-        common = min(len(self.stdin), len(expected.stdin))
-        if self.stdin[:common] != expected.stdin[:common]:
-            raise AssertionError("the client's input is not the recorded one")
-        return (
-            len(self.stdin) >= len(expected.stdin)
-            and self.sizes >= expected.sizes
-            and self.half_closed >= expected.half_closed
-            and self.closed >= expected.closed
-        )
-
-
 class ReplayServer(ScriptedServer):
     """Plays one recording to every client.
 
     Each run of the server's frames is sent once the client has said what stood before it: as much input, as many sizes, the end of
-    stdin, the Close.  Input that differs from the recorded one is an AssertionError when the ``with`` block is left.
+    stdin, the Close; of a tunnel the same streams, with as much data and the same ends and resets.  Input that differs from the recorded
+    one is an AssertionError when the ``with`` block is left.
 
     :param recording: the recording, or the file that holds it
     :param tls: HTTPS with an authority of its own
@@ -99,13 +50,13 @@ class ReplayServer(ScriptedServer):
         lines = [response["line"], *(f"{name}: {value}" for name, value in headers.items()), "", ""]
         await peer.send_raw("\r\n".join(lines).encode() + bytes.fromhex(response.get("body_hex", "")))
         if "events" in self.recording and "body_hex" not in response:
-            await self._play_events(peer, PROTOCOLS[headers.get("Sec-WebSocket-Protocol", "")])
+            await self._play_events(peer, headers.get("Sec-WebSocket-Protocol", ""))
         elif not response.get("connection_ended", True):
             while await peer.connection.receive():
                 pass
 
-    async def _play_events(self, peer: ScriptedPeer, row: ChannelProtocol) -> None:
-        heard, expected = _Heard(row), _Heard(row)
+    async def _play_events(self, peer: ScriptedPeer, subprotocol: str) -> None:
+        heard, expected = listen(subprotocol, forward="/portforward" in self.recording["request"]["line"])
         for event in self.recording["events"]:
             if event["dir"] == "out":
                 if "end" not in event:

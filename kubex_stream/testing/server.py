@@ -7,17 +7,21 @@ import contextlib
 import socket
 import ssl
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
 from kubex_stream.testing import statuses
 from kubex_stream.testing.access import UNAUTHORIZED, authenticated, refusal
 from kubex_stream.testing.behaviour import Behaviour, HttpFailure
+from kubex_stream.testing.catalogue import APPS, CORE, Catalogue
 from kubex_stream.testing.connection import Connection, HangupWatcher
+from kubex_stream.testing.discovery import VERSION, discovery
 from kubex_stream.testing.http import Exchange, RecordedRequest, serve_http
-from kubex_stream.testing.objects import VERSION, discovery, namespace_object, pod_object, table
+from kubex_stream.testing.objects import namespace_object, pod_object
+from kubex_stream.testing.portforward import serve_portforward
 from kubex_stream.testing.store import PodState, PodStore
 from kubex_stream.testing.streams import SessionInfo, serve_stream
+from kubex_stream.testing.tables import table
 from kubex_stream.testing.tasks import cancel_and_wait
 from kubex_stream.testing.watches import serve_list, serve_watch, wants_table
 
@@ -57,7 +61,9 @@ class Server:
         self.sessions: list[SessionInfo] = []
         self.connections = 0
         self.lost_bytes = 0
+        self.forwarded = 0
         self.store = PodStore(changed)
+        self.catalogue = Catalogue(self.store)
         self.watcher = HangupWatcher()
         self._listener = listener
         self._context = context
@@ -70,6 +76,7 @@ class Server:
         """For requests from now on; failures are counted anew."""
         self.behaviour = behaviour
         self._failures = [0] * len(behaviour.failures)
+        self.store.set_runtime("cri-o" if behaviour.half_close else "containerd")
 
     @contextlib.contextmanager
     def session(self, info: SessionInfo) -> Iterator[None]:
@@ -85,6 +92,11 @@ class Server:
     def count_loss(self, size: int) -> None:
         """Some output was lost on purpose."""
         self.lost_bytes += size
+        self.changed()
+
+    def count_forwarded(self, change: int) -> None:
+        """So many more connections are open to ports of pods."""
+        self.forwarded += change
         self.changed()
 
     async def _accept(self) -> None:
@@ -153,14 +165,16 @@ class Server:
             return
         path = path.removeprefix(self._prefix).rstrip("/")
         parts = tuple(part for part in path.split("/") if part)
-        if parts[:2] == ("api", "v1") and len(parts) > 2:
-            forbidden = refusal(exchange.request, parts[2:], behaviour)
-            if forbidden is not None:
-                await exchange.respond_json(forbidden)
-            else:
-                await self._core(exchange, behaviour, parts[2:])
-        else:
+        apps = parts[:3] == ("apis", "apps", "v1")
+        rest = parts[3:] if apps else parts[2:] if parts[:2] == ("api", "v1") else ()
+        if not rest:
             await self._discover(exchange, path)
+        elif forbidden := refusal(exchange.request, rest, behaviour, "apps" if apps else ""):
+            await exchange.respond_json(forbidden)
+        elif apps:
+            await self._catalogued(exchange, rest, APPS)
+        else:
+            await self._core(exchange, behaviour, rest)
 
     async def _discover(self, exchange: Exchange, path: str) -> None:
         request = exchange.request
@@ -192,6 +206,21 @@ class Server:
             case ("namespaces", namespace, "pods", name, kind) if kind in _STREAMS:
                 pod = self.store.pods.get((namespace, name))
                 await serve_stream(self, exchange, behaviour, pod, kind, name)
+            case ("namespaces", namespace, "pods", name, "portforward"):
+                pod = self.store.pods.get((namespace, name))
+                await serve_portforward(self, exchange, behaviour, pod, name)
+            case _:
+                await self._catalogued(exchange, parts, CORE)
+
+    async def _catalogued(self, exchange: Exchange, parts: tuple[str, ...], resources: Mapping[str, str]) -> None:
+        """Services and workloads."""
+        match parts:
+            case (resource,) if resource in resources:
+                await self.catalogue.serve(exchange, resource, "", "")
+            case ("namespaces", namespace, resource) if resource in resources:
+                await self.catalogue.serve(exchange, resource, namespace, "")
+            case ("namespaces", namespace, resource, name) if resource in resources:
+                await self.catalogue.serve(exchange, resource, namespace, name)
             case _:
                 await exchange.respond_json(_NOT_HERE)
 

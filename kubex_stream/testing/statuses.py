@@ -59,15 +59,21 @@ def bad_request(message: str) -> dict[str, Any]:
     return status(400, message, "BadRequest")
 
 
-def not_found(kind: str, name: str) -> dict[str, Any]:
+def _subject(kind: str, name: str, group: str) -> tuple[str, dict[str, Any]]:
+    full = f"{kind}.{group}" if group else kind
+    known = {"name": name, "group": group, "kind": kind}
+    return f'{full} "{name}"' if name else full, {key: value for key, value in known.items() if value}
+
+
+def not_found(kind: str, name: str, group: str = "") -> dict[str, Any]:
     """A 404 for one object."""
-    return status(404, f'{kind} "{name}" not found', "NotFound", {"name": name, "kind": kind})
+    subject, details = _subject(kind, name, group)
+    return status(404, f"{subject} not found", "NotFound", details)
 
 
-def forbidden(kind: str, name: str, why: str) -> dict[str, Any]:
+def forbidden(kind: str, name: str, why: str, group: str = "") -> dict[str, Any]:
     """A 403; ``name`` is empty for a list."""
-    subject = f'{kind} "{name}"' if name else kind
-    details = {"name": name, "kind": kind} if name else {"kind": kind}
+    subject, details = _subject(kind, name, group)
     return status(403, f"{subject} is forbidden: {why}", "Forbidden", details)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import os
 import shutil
 import tempfile
@@ -15,8 +16,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from kubex_stream.testing.attach_session import MainProcess
+from kubex_stream.testing.forwarding import Forward
 from kubex_stream.testing.objects import pod_object
 from kubex_stream.testing.pods import EmbeddedContainer, EmbeddedPod
+from kubex_stream.testing.port_servers import PortServer, handler_of
 from kubex_stream.testing.processes import MARKER, Process, StartFailure, kill_marked, start_process
 
 __all__ = ("ContainerState", "Event", "PodState", "PodStore")
@@ -69,6 +72,30 @@ class PodState:
     processes: set[Process] = field(default_factory=set)
     used: bool = False
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
+    runtime: str = "containerd"
+    servers: dict[int, PortServer] = field(default_factory=dict)
+    forwards: set[Forward] = field(default_factory=set)
+
+    @property
+    def sandbox(self) -> str:
+        """The id by which the container runtime knows it."""
+        return hashlib.sha256(self.uid.encode()).hexdigest()
+
+    @property
+    def network(self) -> str:
+        """The path of its network namespace."""
+        return f"/var/run/netns/cni-{uuid.uuid5(uuid.NAMESPACE_OID, self.uid)}"
+
+    def addresses(self, number: int) -> tuple[tuple[str, int], ...]:
+        """Where a TCP port of it is served; nowhere for one that nobody listens on."""
+        port = next((port for port in self.declared.ports if (port.number, port.protocol) == (number, "TCP")), None)
+        if port is None or port.target is None or self.phase != "Running":
+            return ()
+        if isinstance(port.target, tuple):
+            return (port.target,)
+        if isinstance(port.target, int):
+            return ("127.0.0.1", port.target), ("::1", port.target)
+        return (self.servers[number].address,)
 
 
 class PodStore:
@@ -82,6 +109,7 @@ class PodStore:
         self.log: deque[Event] = deque(maxlen=_LOG_LENGTH)
         self.pods: dict[tuple[str, str], PodState] = {}
         self.namespaces: dict[str, datetime] = {}
+        self._runtime = "containerd"
         self._changed = changed
         self._watchers: set[asyncio.Event] = set()
         self._directory = Path(tempfile.mkdtemp(prefix="kubex-stream-pods-"))
@@ -121,16 +149,43 @@ class PodStore:
             raise ValueError(f"pod {declared.name!r} exists in namespace {declared.namespace!r}; delete it first")
         now = datetime.now(UTC)
         self.namespaces.setdefault(declared.namespace, now)
-        pod = PodState(declared, str(uuid.uuid4()), declared.phase, now)
+        pod = PodState(declared, str(uuid.uuid4()), declared.phase, now, runtime=self._runtime)
         for container in declared.containers:
             pod.containers[container.name] = self._container(pod, container)
         self.pods[key] = pod
         if pod.phase == "Running":
             for state in pod.containers.values():
                 self._start(pod, state)
+            for port in declared.ports:
+                handler = handler_of(port, declared.name)
+                if handler is not None:
+                    pod.servers[port.number] = PortServer(handler)
             _settle(pod)
         self._record("ADDED", pod)
         return pod
+
+    def find(self, name: str, namespace: str) -> PodState:
+        """A pod.
+
+        :raises LookupError: there is none of this name
+        """
+        found = self.pods.get((namespace, name))
+        if found is None:
+            raise LookupError(f"no pod {name!r} in namespace {namespace!r}")
+        return found
+
+    def claim(self, namespace: str) -> int:
+        """The resource version of something that is no pod, new in ``namespace``."""
+        self.namespaces.setdefault(namespace, datetime.now(UTC))
+        self.version += 1
+        self._changed()
+        return self.version
+
+    def set_runtime(self, name: str) -> None:
+        """The container runtime that all pods run in, as their container ids show."""
+        self._runtime = name
+        for pod in self.pods.values():
+            pod.runtime = name
 
     def _container(self, pod: PodState, container: EmbeddedContainer) -> ContainerState:
         directory = container.working_dir
@@ -194,8 +249,13 @@ class PodStore:
         shutil.rmtree(self._directory / pod.uid, ignore_errors=True)
 
     async def _kill(self, pod: PodState) -> None:
-        if not pod.used:
-            return
+        for forward in tuple(pod.forwards):
+            forward.pod_ended()
+        await asyncio.gather(*(server.aclose() for server in pod.servers.values()))
+        if pod.used:
+            await self._kill_processes(pod)
+
+    async def _kill_processes(self, pod: PodState) -> None:
         processes = tuple(pod.processes)
         for process in processes:
             process.kill_group()

@@ -15,31 +15,31 @@ from typing import TYPE_CHECKING, Any
 
 from kubex_stream.protocol.channels import PROTOCOLS, V5, ChannelProtocol
 from kubex_stream.testing import statuses
-from kubex_stream.testing.access import TOKEN_PROTOCOL
 from kubex_stream.testing.attach_session import AttachSession
 from kubex_stream.testing.behaviour import Behaviour
 from kubex_stream.testing.channels_server import ChannelServer
 from kubex_stream.testing.exec_session import ExecSession, Streams
-from kubex_stream.testing.http import Exchange, RecordedRequest, accept_key
+from kubex_stream.testing.handshake import accept_upgrade, offered, refuse_handshake, requested_upgrade
+from kubex_stream.testing.http import Exchange, RecordedRequest
 from kubex_stream.testing.processes import StartFailure, start_process
 from kubex_stream.testing.store import ContainerState, PodState
 
 if TYPE_CHECKING:
     from kubex_stream.testing.server import Server
 
-__all__ = ("SessionInfo", "serve_stream")
+__all__ = ("ProcessInfo", "SessionInfo", "serve_stream")
 
 
 @dataclass(frozen=True, slots=True)
 class SessionInfo:
-    """An open exec or attach session.
+    """An open session.
 
-    :ivar kind: ``exec`` or ``attach``
+    :ivar kind: ``exec``, ``attach`` or ``portforward``
     :ivar namespace: of the pod
     :ivar pod: its name
-    :ivar container: its name
+    :ivar container: its name; of a port-forward none
     :ivar subprotocol: what was negotiated
-    :ivar command: the command's words; of attach none
+    :ivar command: the command's words, of exec only
     """
 
     kind: str
@@ -48,6 +48,18 @@ class SessionInfo:
     container: str
     subprotocol: str
     command: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessInfo:
+    """A process of a pod: main process or started by exec.
+
+    :ivar pid: on this machine
+    :ivar command: its words
+    """
+
+    pid: int
+    command: tuple[str, ...]
 
 
 def _choose_container(pod: PodState, wanted: str) -> ContainerState | dict[str, Any]:
@@ -88,48 +100,12 @@ def _streams_of(request: RecordedRequest) -> Streams:
     )
 
 
-def _offered(request: RecordedRequest) -> list[str]:
-    names = [name.strip() for name in request.header("Sec-WebSocket-Protocol").split(",")]
-    return [name for name in names if not name.startswith(TOKEN_PROTOCOL)]
-
-
 def _negotiate(request: RecordedRequest, behaviour: Behaviour) -> ChannelProtocol | None:
     """v5 wherever it stands in the list, else the client's first that is spoken here."""
-    offered = _offered(request)
-    if V5.name in offered and V5.name in behaviour.protocols:
+    names = offered(request)
+    if V5.name in names and V5.name in behaviour.protocols:
         return V5
-    return next((PROTOCOLS[name] for name in offered if name in behaviour.protocols), None)
-
-
-async def _refuse_handshake(exchange: Exchange, row: ChannelProtocol | None, *, hop: bool) -> bool:
-    """Answer a request that is no good WebSocket handshake; False for a good one."""
-    request = exchange.request
-    close = {"Connection": "close"} if hop else {}
-    if request.method != "GET":
-        await exchange.respond_raw(405, b"bad method", close)
-    elif not request.header("Sec-WebSocket-Key"):
-        await exchange.respond_raw(400, b"mismatch challenge/response", close)
-    elif request.header("Sec-WebSocket-Version") != "13":
-        spelling = "Sec-Websocket-Version" if hop else "Sec-WebSocket-Version"
-        await exchange.respond_raw(400, b"missing or bad WebSocket Version", {**close, spelling: "13"})
-    elif row is None:
-        await exchange.respond_raw(403, b"", close)
-    else:
-        return False
-    return True
-
-
-async def _accept(exchange: Exchange, row: ChannelProtocol, behaviour: Behaviour) -> ChannelServer:
-    exchange.connection.byte_by_byte = behaviour.byte_by_byte
-    headers = [
-        ("Upgrade", "websocket"),
-        ("Connection", "Upgrade"),
-        ("Sec-WebSocket-Accept", behaviour.accept or accept_key(exchange.request.header("Sec-WebSocket-Key"))),
-        ("Sec-WebSocket-Protocol", row.name if behaviour.subprotocol is None else behaviour.subprotocol),
-    ]
-    omitted = {name.lower() for name in behaviour.omit_headers}
-    leftover = await exchange.upgrade([(name, value) for name, value in headers if name.lower() not in omitted])
-    return ChannelServer(exchange.connection, row, behaviour, leftover)
+    return next((PROTOCOLS[name] for name in names if name in behaviour.protocols), None)
 
 
 async def serve_stream(
@@ -146,7 +122,7 @@ async def serve_stream(
         await exchange.respond_json(found)
         return
     assert pod is not None
-    upgrade = request.header("Upgrade").lower() if "upgrade" in request.header("Connection").lower() else ""
+    upgrade = requested_upgrade(request)
     row = _negotiate(request, behaviour)
     translated = behaviour.way == "apiserver" and row is V5
     refused = _kubelet_refusal(kind, pod, found, request)
@@ -156,9 +132,10 @@ async def serve_stream(
         await exchange.respond_text(*refused)
     elif upgrade != "websocket":
         await exchange.respond_json(statuses.bad_request(f"this cluster speaks WebSocket only, not {upgrade.upper()}"))
-    elif not await _refuse_handshake(exchange, row, hop=not translated):
+    elif not await refuse_handshake(exchange, spoken=row is not None, hop=not translated):
         assert row is not None
-        channels = await _accept(exchange, row, behaviour)
+        leftover = await accept_upgrade(exchange, row.name, behaviour)
+        channels = ChannelServer(exchange.connection, row, behaviour, leftover)
         await channels.open(stdout=_streams_of(request).stdout, stderr=_streams_of(request).stderr)
         if refused is not None:
             await channels.finish(statuses.apiserver_failure(refused[1]))

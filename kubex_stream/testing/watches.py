@@ -8,10 +8,11 @@ from collections.abc import AsyncIterator
 from typing import Any, Final
 
 from kubex_stream.testing.http import Exchange, RecordedRequest
-from kubex_stream.testing.objects import pod_object, table
+from kubex_stream.testing.objects import pod_object
 from kubex_stream.testing.selectors import Filter, SelectorError, pod_filter
 from kubex_stream.testing.statuses import bad_request, go_json, status
 from kubex_stream.testing.store import PodStore
+from kubex_stream.testing.tables import table
 from kubex_stream.testing.tasks import cancel_and_wait
 
 __all__ = ("serve_list", "serve_watch", "wants_table")

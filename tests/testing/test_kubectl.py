@@ -33,7 +33,7 @@ BOX: Final = EmbeddedPod(
 )
 
 
-def _words(which: str) -> list[str]:
+def kubectl_words(which: str) -> list[str]:
     if which == "named":
         named = os.environ.get("KUBEX_STREAM_KUBECTL")
         if not named:
@@ -48,7 +48,7 @@ def _words(which: str) -> list[str]:
 def words(request: pytest.FixtureRequest, embedded: EmbeddedCluster, tmp_path: Path) -> list[str]:
     """kubectl, and the arguments by which it finds the cluster and leaves the home directory alone."""
     where = ["--kubeconfig", str(embedded.kubeconfig), "--cache-dir", str(tmp_path / "cache")]
-    return [*_words(request.param), *where]
+    return [*kubectl_words(request.param), *where]
 
 
 @pytest.fixture

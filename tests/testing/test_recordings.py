@@ -1,4 +1,4 @@
-"""The embedded cluster says what a real cluster said: every recorded exec, attach and refusal, word for word."""
+"""The embedded cluster says what a real cluster said: every recorded exec, attach, older port-forward and refusal, word for word."""
 
 from __future__ import annotations
 
@@ -12,14 +12,23 @@ from typing import Any, Final
 
 import pytest
 
-from kubex_stream.testing import Behaviour, EmbeddedCluster, EmbeddedContainer, EmbeddedPod
+from kubex_stream.testing import Behaviour, EmbeddedCluster, EmbeddedContainer, EmbeddedPod, EmbeddedPort
 from tests.testing.raw_client import CLOSE, PONG, RawClient
 
 RECORDINGS: Final = Path(__file__).parent.parent / "recordings"
 _MAIN: Final = ["sh", "-c", "while :; do echo line; echo err >&2; sleep .05; done"]
 _ONCE: Final = ["sh", "-c", "while read line; do echo $line; done; echo eof"]
 _SHELL: Final = ["sh"]
+ECHO: Final = EmbeddedPod(
+    "echo",
+    "wire",
+    ports=[
+        EmbeddedPort(number, target=target)
+        for number, target in enumerate(("echo", "http", "sha256", "send", "silent", "reset", "banner", "half"), 8080)
+    ],
+)
 PODS: Final = (
+    ECHO,
     EmbeddedPod("one", "wire"),
     EmbeddedPod("done", "wire", phase="Succeeded"),
     EmbeddedPod("pending", "wire", phase="Pending", scheduled=False),
@@ -70,6 +79,7 @@ def _ask(client: RawClient, recording: dict[str, Any]) -> None:
 
 
 def _without_ids(data: bytes) -> bytes:
+    data = re.sub(rb"network namespace \"/[^\"]+/cni-[-0-9a-f]+\"", b"network namespace NETWORK", data)
     return re.sub(rb"[0-9a-f]{64}", b"ID", data)
 
 
@@ -94,7 +104,8 @@ class _Talk:
 
     @property
     def size(self) -> int:
-        return sum(map(len, self.channels.values())) + sum(opcode in (CLOSE, PONG) for opcode, _ in self.controls)
+        said = sum(len(_without_ids(data)) for data in self.channels.values())
+        return said + sum(opcode in (CLOSE, PONG) for opcode, _ in self.controls)
 
 
 def _expected(recording: dict[str, Any]) -> _Talk:
@@ -127,7 +138,7 @@ def _replay(client: RawClient, recording: dict[str, Any], *, wait: bool) -> _Tal
     return talk
 
 
-@pytest.mark.parametrize("name", [*_names("exec-*"), *_names("attach-*")])
+@pytest.mark.parametrize("name", [*_names("exec-*"), *_names("attach-*"), *_names("legacy-*")])
 def test_a_session_goes_as_it_was_recorded(wire: EmbeddedCluster, name: str) -> None:
     recording = _load(name)
     _behave(wire, recording)
@@ -156,7 +167,7 @@ def test_a_session_goes_as_it_was_recorded(wire: EmbeddedCluster, name: str) -> 
         }
 
 
-@pytest.mark.parametrize("name", _names("refused-*"))
+@pytest.mark.parametrize("name", [*_names("refused-*"), *_names("tunnel-403-*")])
 def test_a_refusal_is_the_recorded_one(wire: EmbeddedCluster, name: str) -> None:
     recording = _load(name)
     _behave(wire, recording)

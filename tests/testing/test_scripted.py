@@ -8,6 +8,7 @@ import json
 import socket
 import ssl
 import zlib
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,8 +17,12 @@ import pytest
 
 from kubex_stream.testing import ReplayServer, ScriptedPeer, ScriptedServer
 from tests.testing.raw_client import BINARY, CLOSE, KEY, V4, V5, Answer, Heard, RawClient, frame, upgrade_headers
+from tests.testing.raw_tunnel import TUNNEL, RawTunnel, data_frame
 
 RECORDINGS: Final = Path(__file__).parent.parent / "recordings"
+_SESSIONS: Final = sorted([*RECORDINGS.glob("exec-v*.json"), *RECORDINGS.glob("legacy-*.json")])
+_REFUSALS: Final = sorted([*RECORDINGS.glob("refused-*.json"), *RECORDINGS.glob("tunnel-403-*.json")])
+_TUNNELS: Final = sorted(path for path in RECORDINGS.glob("tunnel-*.json") if "403" not in path.stem)
 
 
 class Client(RawClient):
@@ -149,7 +154,7 @@ def _payload(event: dict[str, Any]) -> bytes:
     return bytes.fromhex(event["hex"]) if "hex" in event else zlib.decompress(bytes.fromhex(event["zlib_hex"]))
 
 
-@pytest.mark.parametrize("path", sorted(RECORDINGS.glob("exec-v*.json")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", _SESSIONS, ids=lambda path: path.stem)
 @pytest.mark.parametrize("together", [True, False], ids=["at-once", "one-by-one"])
 def test_a_recording_is_played_back_byte_for_byte(path: Path, together: bool) -> None:
     recording = json.loads(path.read_text())
@@ -171,7 +176,53 @@ def test_a_recording_is_played_back_byte_for_byte(path: Path, together: bool) ->
     assert heard.end == expected[-1]["end"]
 
 
-@pytest.mark.parametrize("path", sorted(RECORDINGS.glob("refused-*.json")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", _TUNNELS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("step", [1, 11, 100_000])
+def test_a_tunnel_is_played_back_however_its_client_cuts(path: Path, step: int) -> None:
+    recording = json.loads(path.read_text())
+    out = [event for event in recording["events"] if event["dir"] == "out"]
+    said = b"".join(_payload(event) for event in out if event["opcode"] == BINARY)
+    with ReplayServer(path) as server, Client(server) as client:
+        client.upgrade(TUNNEL)
+        for start in range(0, len(said), step):
+            client.send(said[start : start + step])
+        client.send(b"\x03\xe8", CLOSE)
+        tunnel = RawTunnel(client)
+        heard = list(iter(tunnel.cut, None))
+    expected = [event for event in recording["events"] if event["dir"] == "in" and "end" not in event]
+    assert heard == [(event["opcode"], event["fin"], _payload(event)) for event in expected]
+
+
+def test_a_tunnel_is_played_back_step_by_step() -> None:
+    with ReplayServer(RECORDINGS / "tunnel-echo-kubelet.json") as server, Client(server) as client:
+        client.upgrade(TUNNEL)
+        tunnel = RawTunnel(client)
+        error, data = tunnel.connect(8080)
+        tunnel.send(data_frame(data, b"hel"))
+        tunnel.send(data_frame(data, b"lo"))
+        tunnel.until(lambda: tunnel.streams[data].data == b"hello")
+        tunnel.send(data_frame(data, fin=True))
+        tunnel.until(lambda: tunnel.streams[data].ended and tunnel.streams[error].ended)
+        client.send(b"\x03\xe8", CLOSE)
+        tunnel.rest()
+
+
+@pytest.mark.parametrize("port", [8080, 8081])
+def test_another_tunnel_than_the_recorded_one_comes_out(port: int) -> None:
+    def talk() -> None:
+        with ReplayServer(RECORDINGS / "tunnel-echo-kubelet.json") as server, Client(server) as client:
+            client.upgrade(TUNNEL)
+            tunnel = RawTunnel(client)
+            frames, _, data = tunnel.pair(port)
+            tunnel.send(frames + data_frame(data, b"goodbye"))
+            with suppress(ConnectionResetError):
+                tunnel.rest()
+
+    with pytest.raises(AssertionError, match="not the recorded one"):
+        talk()
+
+
+@pytest.mark.parametrize("path", _REFUSALS, ids=lambda path: path.stem)
 def test_a_refusal_is_played_back(path: Path) -> None:
     recording = json.loads(path.read_text())
     with ReplayServer(path) as server, Client(server) as client:
