@@ -21,6 +21,7 @@ from anyio.abc import SocketAttribute, SocketListener, SocketStream, TaskGroup
 from kubex_stream.api.forwarder import PortForwarder
 from kubex_stream.api.ports import PortSpec
 from kubex_stream.api.relay import Relay
+from kubex_stream.api.targets import ForwardedPod
 from kubex_stream.errors import KubexClientException
 
 __all__ = ("ConnectionEvent", "Listeners", "PortForwardListener")
@@ -91,12 +92,14 @@ class Listeners(Sequence[PortForwardListener]):
         specs: Sequence[PortSpec],
         addresses: Sequence[tuple[str, bool]],
         on_event: Callable[[ConnectionEvent], None] | None,
+        on_unavailable: Callable[[int, OSError], None] | None = None,
     ) -> None:
         #: What carries the connections.
         self.forwarder = forwarder
         self._specs = specs
         self._addresses = addresses
         self._on_event = on_event
+        self._on_unavailable = on_unavailable
         self._listeners: list[PortForwardListener] = []
         self._sockets: list[SocketListener] = []
         self._tasks: TaskGroup | None = None
@@ -124,11 +127,7 @@ class Listeners(Sequence[PortForwardListener]):
         tasks = self._tasks = anyio.create_task_group()
         await tasks.__aenter__()
         try:
-            pod = await self.forwarder.pod()
-            for spec in self._specs:
-                shown = pod.service_number(spec.remote)
-                pod.number(spec.remote)  # raises for one that is not there
-                await self._listen(spec, shown, tasks)
+            await self._listen_on_all(await self.forwarder.pod(), tasks)
         except BaseException as error:
             await self._close(error)
             raise
@@ -152,8 +151,23 @@ class Listeners(Sequence[PortForwardListener]):
 
     # Listening --------------------------------------------------------------------------------------------------------
 
-    async def _listen(self, spec: PortSpec, shown: int, tasks: TaskGroup) -> None:
-        wanted = shown if spec.local is None else spec.local
+    async def _listen_on_all(self, pod: ForwardedPod, tasks: TaskGroup) -> None:
+        failures = []
+        for spec in self._specs:
+            shown = pod.service_number(spec.remote)
+            pod.number(spec.remote)  # raises for one that is not there
+            wanted = shown if spec.local is None else spec.local
+            try:
+                await self._listen(spec, shown, wanted, tasks)
+            except OSError as error:
+                if self._on_unavailable is None:
+                    raise
+                self._on_unavailable(wanted, error)
+                failures.append(error)
+        if not self._listeners:
+            raise failures[0]
+
+    async def _listen(self, spec: PortSpec, shown: int, wanted: int, tasks: TaskGroup) -> None:
         port, sockets = await self._bound(wanted)
         listener = PortForwardListener(spec, shown, port, [_address(each) for each in sockets])
         self._listeners.append(listener)
@@ -177,6 +191,9 @@ class Listeners(Sequence[PortForwardListener]):
             if not sockets:
                 raise failures[0]
             if wanted or not last or not any(each.errno == errno.EADDRINUSE for each in failures):
+                for each in failures:
+                    if each.errno == errno.EADDRINUSE:
+                        _logger.warning("%s; connections to that address go elsewhere", each.strerror)
                 return sockets[0].extra(SocketAttribute.local_port), sockets
             await _close_all(sockets)
         raise AssertionError("the last try returns or raises")
@@ -221,6 +238,9 @@ class Listeners(Sequence[PortForwardListener]):
         except KubexClientException as failure:
             error = failure
             _logger.debug("%r: connection from %s: %s", listener, peer, failure)
+        except Exception as failure:  # of this library: the other connections must not suffer
+            error = failure
+            _logger.exception("%r: connection from %s failed", listener, peer)
         finally:
             with anyio.CancelScope(shield=True):
                 await local.aclose()
@@ -264,7 +284,7 @@ def _address(listener: SocketListener) -> str:
 def _peer(local: SocketStream) -> str:
     try:
         address = local.extra(SocketAttribute.remote_address)
-    except (OSError, LookupError):
+    except (OSError, LookupError, ValueError):
         return "unknown"  # it has gone already
     host, port = str(address[0]), address[1]
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

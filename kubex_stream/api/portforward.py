@@ -116,6 +116,7 @@ class PortForward:
         share: bool = False,
         max_tunnels: int = 32,
         on_event: Callable[[ConnectionEvent], None] | None = None,
+        on_unavailable: Callable[[int, OSError], None] | None = None,
         **options: Unpack[ConnectOptions],
     ) -> Listeners:
         """Local listeners: ``async with pods.portforward.listen("svc/web", ["8080:80", ":443"]) as listeners``.
@@ -130,14 +131,15 @@ class PortForward:
         :param share: one tunnel for all connections
         :param max_tunnels: tunnels at most, that is, connections that cannot slow each other down
         :param on_event: called when a connection is opened, closed, or failed; it must return at once
+        :param on_unavailable: called with each local port that cannot be had, and why; one of several is enough then.  None: all are needed
         :raises TypeError, ValueError: ports or addresses that are none; nothing is sent
-        :raises OSError: on entering: a local port cannot be had
+        :raises OSError: on entering: a local port cannot be had; with ``on_unavailable``: none of them can
         :raises NotFound: on entering: no such object, pod or port
         :raises ApiError: on entering: the pod does not run, or the server refused
         """
         specs, addresses = parse_ports(ports), parse_addresses(address)
         forwarder = self.forwarder(target, share=share, max_tunnels=max_tunnels, **options)
-        return Listeners(forwarder, specs, addresses, on_event)
+        return Listeners(forwarder, specs, addresses, on_event, on_unavailable)
 
 
 @asynccontextmanager

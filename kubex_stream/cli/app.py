@@ -8,19 +8,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
 from kubex_stream import __version__
+from kubex_stream.api.forwarder import PortForwardProtocol
 from kubex_stream.cli.backends import list_backends
 from kubex_stream.cli.cluster import serve_cluster
+from kubex_stream.cli.durations import parse_duration
 from kubex_stream.cli.exec import exec_command
 from kubex_stream.cli.failures import say
+from kubex_stream.cli.portforward import PortForwardCommand
 from kubex_stream.cli.running import FAILED, guarded, run_async
-from kubex_stream.cli.settings import ExecRequest, Settings, UsageError
+from kubex_stream.cli.settings import ExecRequest, PortForwardRequest, Settings, UsageError
 
 __all__ = ("run",)
+
+PROTOCOLS: Final[tuple[PortForwardProtocol, ...]] = ("auto", "tunnel", "legacy")
 
 
 def _show_version(wanted: bool) -> None:
@@ -39,6 +44,30 @@ _Container = Annotated[
     typer.Option("--container", "-c", metavar="NAME", help="Use this container instead of the pod's default one."),
 ]
 _Stdin = Annotated[bool, typer.Option("--stdin", "-i", help="Pass local stdin, and its end, to the command.")]
+_Addresses = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--address",
+        metavar="ADDRESS",
+        help="Listen on these addresses: localhost or IP addresses, separated by commas.  [default: localhost]",
+    ),
+]
+_Patience = Annotated[
+    str,
+    typer.Option("--pod-running-timeout", metavar="TIME", help="Wait this long for a pod to run, as 30s, 2m, 1m30s."),
+]
+_Protocol = Annotated[
+    str,
+    typer.Option(
+        "--protocol",
+        metavar="auto|tunnel|legacy",
+        help="Carry connections in tunnels (Kubernetes 1.30 and later), or in one WebSocket each; auto finds out.",
+    ),
+]
+_Share = Annotated[
+    bool,
+    typer.Option("--share", help="Use one tunnel for all connections; one that nobody reads then stalls the others."),
+]
 _Embedded = Annotated[
     bool,
     typer.Option(
@@ -104,6 +133,7 @@ def _application(line: _CommandLine) -> typer.Typer:
     app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
     _add_global_options(app, line)
     _add_exec(app, line)
+    _add_port_forward(app, line)
     _add_cluster(app, line)
     _add_backends(app, line)
     return app
@@ -120,7 +150,7 @@ def _add_global_options(app: typer.Typer, line: _CommandLine) -> None:
         verbose: _Verbose = 0,
         version: _Version = False,
     ) -> None:
-        """Kubernetes exec over the WebSocket library of your choice.
+        """Kubernetes exec and port-forward over the WebSocket library of your choice.
 
         The options below may stand before or after the verb.
         """
@@ -159,8 +189,7 @@ def _add_exec(app: typer.Typer, line: _CommandLine) -> None:
             backend=backend,
             verbosity=verbose,
         ).over(line.settings)
-        if settings.embedded and (settings.kubeconfig is not None or settings.context is not None):
-            raise UsageError("--embedded brings its own cluster; leave out --kubeconfig and --context")
+        _check_cluster(settings)
         line.settings = settings
         line.action = lambda: run_async(lambda: exec_command(settings, request), settings.backend)
 
@@ -176,6 +205,76 @@ def _exec_request(
     if slash and kind not in ("pod", "pods", "po"):
         raise UsageError(f"only pods can be named, as NAME or pod/NAME, not {names[0]!r}")
     return ExecRequest(name, words, container, stdin)
+
+
+def _add_port_forward(app: typer.Typer, line: _CommandLine) -> None:
+    @app.command(
+        "port-forward",
+        short_help="Forward local ports to a pod.",
+        options_metavar="[OPTIONS] TARGET [LOCAL:]REMOTE...",
+        context_settings={"allow_extra_args": True},
+    )
+    def port_forward_verb(
+        parsed: typer.Context,
+        address: _Addresses = None,
+        patience: _Patience = "1m",
+        protocol: _Protocol = "auto",
+        share: _Share = False,
+        embedded: _Embedded = False,
+        kubeconfig: _Kubeconfig = None,
+        context: _Context = None,
+        namespace: _Namespace = None,
+        backend: _Backend = None,
+        verbose: _Verbose = 0,
+    ) -> None:
+        """Forward local ports to a pod, until Ctrl-C.
+
+        A connection that fails is told on stderr, and the forward goes on.  When the pod is replaced, new connections go to the new one.
+
+        TARGET is a pod, or what has pods: NAME, svc/NAME, deploy/NAME, and so on with rs, sts, ds, rc and job.
+
+        \b
+          port-forward demo 8080:80          local port 8080 to port 80 of a pod
+          port-forward svc/web 80 :https     80 to 80, and any free one to https
+          port-forward deploy/web 8080:http --address 0.0.0.0
+        """
+        _refuse_words(line, "port-forward")
+        request = _port_forward_request(parsed.args, address, patience, protocol, share)
+        settings = Settings(
+            embedded=embedded,
+            kubeconfig=kubeconfig,
+            context=context,
+            namespace=namespace,
+            backend=backend,
+            verbosity=verbose,
+        ).over(line.settings)
+        _check_cluster(settings)
+        line.settings = settings
+        command = PortForwardCommand(settings, request)
+        line.action = lambda: run_async(command.run, settings.backend, on_signal=command.on_signal)
+
+
+def _port_forward_request(
+    names: Sequence[str], addresses: Sequence[str] | None, patience: str, protocol: str, share: bool
+) -> PortForwardRequest:
+    if len(names) < 2:
+        raise UsageError("name a target and its ports, as in: kubex-stream port-forward svc/web 8080:80")
+    found = next((each for each in PROTOCOLS if each == protocol), None)
+    if found is None:
+        raise UsageError(f"--protocol is one of {', '.join(PROTOCOLS)}, not {protocol!r}")
+    return PortForwardRequest(
+        target=names[0],
+        ports=tuple(names[1:]),
+        addresses=tuple(part for each in addresses or ["localhost"] for part in each.split(",")),
+        patience=parse_duration(patience, "--pod-running-timeout"),
+        protocol=found,
+        share=share,
+    )
+
+
+def _check_cluster(settings: Settings) -> None:
+    if settings.embedded and (settings.kubeconfig is not None or settings.context is not None):
+        raise UsageError("--embedded brings its own cluster; leave out --kubeconfig and --context")
 
 
 def _refuse_words(line: _CommandLine, verb: str) -> None:

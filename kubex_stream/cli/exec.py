@@ -3,43 +3,18 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncGenerator
-from contextlib import aclosing, asynccontextmanager, closing
+from contextlib import aclosing, closing
 
 from kubex_stream.api.pods import Pods
+from kubex_stream.cli.connection import Log, open_pods
 from kubex_stream.cli.containers import check_phase, choose_container
 from kubex_stream.cli.failures import say
 from kubex_stream.cli.local import LocalOutput, local_input
 from kubex_stream.cli.settings import ExecRequest, Settings
-from kubex_stream.client.client import create_client
-from kubex_stream.client.observer import Observer
-from kubex_stream.client.options import ClientOptions
-from kubex_stream.configuration import ClientConfiguration
 
 __all__ = ("exec_command",)
 
 _logger = logging.getLogger("kubex_stream")
-
-
-class _Log(Observer):
-    """Tells of streams in the log."""
-
-    def opened(self, path: str, subprotocol: str) -> None:
-        _logger.info("%s: open, %s", path, subprotocol)
-
-    def closed(self, path: str, error: BaseException | None) -> None:
-        _logger.info("%s: left%s", path, "" if error is None else f" after {type(error).__name__}")
-
-
-@asynccontextmanager
-async def _configuration(settings: Settings) -> AsyncGenerator[ClientConfiguration, None]:
-    if not settings.embedded:
-        yield await ClientConfiguration.load(kubeconfig=settings.kubeconfig, context=settings.context)
-        return
-    from kubex_stream.testing import EmbeddedCluster
-
-    async with EmbeddedCluster() as cluster:
-        yield cluster.configuration
 
 
 async def exec_command(settings: Settings, request: ExecRequest) -> int:
@@ -47,13 +22,8 @@ async def exec_command(settings: Settings, request: ExecRequest) -> int:
 
     :returns: the remote exit code
     """
-    async with _configuration(settings) as configuration:
-        client = create_client(
-            configuration, options=ClientOptions(trust_env=True), backend=settings.backend, observer=_Log()
-        )
-        async with client:
-            _logger.info("%r", client)
-            return await _exec(Pods(client, settings.namespace), request)
+    async with open_pods(settings, Log()) as pods:
+        return await _exec(pods, request)
 
 
 async def _exec(pods: Pods, request: ExecRequest) -> int:

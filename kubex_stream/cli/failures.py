@@ -6,9 +6,16 @@ import contextlib
 import sys
 
 from kubex_stream.cli.settings import UsageError
-from kubex_stream.errors import ApiError, ConnectionFailed, KubexClientException, StartError, Unauthorized
+from kubex_stream.errors import (
+    ApiError,
+    ConnectionFailed,
+    KubexClientException,
+    StartError,
+    StreamError,
+    Unauthorized,
+)
 
-__all__ = ("message_of", "say")
+__all__ = ("message_of", "reason_of", "say")
 
 
 def say(text: str) -> None:
@@ -31,6 +38,13 @@ def message_of(error: Exception) -> str:
     if isinstance(error, KubexClientException | UsageError | ImportError | OSError | ValueError):
         return f"error: {text}"
     return f"error: {type(error).__name__}: {text}"
+
+
+def reason_of(error: Exception) -> str:
+    """What to say about an error inside of another sentence."""
+    text = message_of(error).removeprefix("error: ")
+    counts = error.statistics if isinstance(error, StreamError) else None
+    return text if counts is None else text.removesuffix(f" ({counts})")
 
 
 def _from_status(error: ApiError, text: str) -> str:

@@ -63,16 +63,23 @@ def _forget_stdout() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def run_async(verb: Callable[[], Awaitable[int]], backend: str | None) -> int:
+def _as_a_shell(number: int) -> int:
+    return 128 + number
+
+
+def run_async(
+    verb: Callable[[], Awaitable[int]], backend: str | None, *, on_signal: Callable[[int], int] = _as_a_shell
+) -> int:
     """Run a verb on an event loop that the backend runs on, until it ends or a signal ends it.
 
     :param backend: its name; None for one that will be chosen
-    :returns: the verb's exit code; 128 + n after signal n
+    :param on_signal: the exit code after a signal, where it is not 128 and the signal's number
+    :returns: the verb's exit code, or that of the signal
     :raises BackendNotAvailable: there is no such backend
     """
     loops = frozenset({"asyncio"}) if backend is None else load_backend(backend).event_loops
     outcome = _Outcome()
-    anyio.run(_supervise, verb, outcome, backend="asyncio" if "asyncio" in loops else min(loops))
+    anyio.run(_supervise, verb, outcome, on_signal, backend="asyncio" if "asyncio" in loops else min(loops))
     if outcome.error is not None:
         raise outcome.error
     return outcome.code
@@ -86,10 +93,10 @@ class _Outcome:
         self.error: Exception | None = None
 
 
-async def _supervise(verb: Callable[[], Awaitable[int]], outcome: _Outcome) -> None:
+async def _supervise(verb: Callable[[], Awaitable[int]], outcome: _Outcome, on_signal: Callable[[int], int]) -> None:
     async with anyio.create_task_group() as tasks:
         if sys.platform != "win32":  # there, Ctrl-C is a KeyboardInterrupt
-            tasks.start_soon(_watch_signals, outcome, tasks.cancel_scope)
+            tasks.start_soon(_watch_signals, outcome, on_signal, tasks.cancel_scope)
         try:
             outcome.code = await verb()
         except Exception as error:  # noqa: BLE001  # raised again outside of the task group, which would wrap it
@@ -99,12 +106,12 @@ async def _supervise(verb: Callable[[], Awaitable[int]], outcome: _Outcome) -> N
 
 if sys.platform != "win32":
 
-    async def _watch_signals(outcome: _Outcome, scope: anyio.CancelScope) -> None:
+    async def _watch_signals(outcome: _Outcome, on_signal: Callable[[int], int], scope: anyio.CancelScope) -> None:
         wanted = [signal.SIGINT, signal.SIGTERM]
         if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup
             wanted.append(signal.SIGHUP)
         with anyio.open_signal_receiver(*wanted) as signals:
             async for number in signals:
-                outcome.code = 128 + number
+                outcome.code = on_signal(number)
                 scope.cancel()
                 return

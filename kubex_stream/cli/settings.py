@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ("ExecRequest", "Settings", "UsageError")
+from kubex_stream.api.forwarder import PortForwardProtocol
+
+__all__ = ("ExecRequest", "PortForwardRequest", "Settings", "UsageError")
 
 
 class UsageError(Exception):
@@ -57,3 +59,23 @@ class ExecRequest:
     command: tuple[str, ...]
     container: str | None
     stdin: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PortForwardRequest:
+    """What ``port-forward`` is to do.
+
+    :ivar target: as ``web-0``, ``svc/web``
+    :ivar ports: as ``8080:80``, ``:80``, ``80``, ``http``
+    :ivar addresses: ``localhost``, IP addresses
+    :ivar patience: seconds for the pod to run
+    :ivar protocol: how connections are carried
+    :ivar share: one tunnel for all of them
+    """
+
+    target: str
+    ports: tuple[str, ...]
+    addresses: tuple[str, ...]
+    patience: float
+    protocol: PortForwardProtocol
+    share: bool

@@ -14,7 +14,16 @@ from typing import IO, Final
 import pytest
 
 from kubex_stream.cli import main
-from kubex_stream.testing import Behaviour, EmbeddedCluster, EmbeddedContainer, EmbeddedPod
+from kubex_stream.testing import (
+    Behaviour,
+    EmbeddedCluster,
+    EmbeddedContainer,
+    EmbeddedPod,
+    EmbeddedPort,
+    EmbeddedService,
+    EmbeddedServicePort,
+    EmbeddedWorkload,
+)
 
 #: The script that an installation puts beside the interpreter.
 COMMAND: Final = Path(sysconfig.get_path("scripts"), "kubex-stream.exe" if sys.platform == "win32" else "kubex-stream")
@@ -30,6 +39,9 @@ PODS: Final = (
     EmbeddedPod("done", phase="Succeeded"),
     EmbeddedPod("elsewhere", namespace="other"),
 )
+
+#: The ports of a pod that serves.
+WEB: Final = (EmbeddedPort(80, target="http", name="http"), EmbeddedPort(7, target="echo", name="echo"))
 
 #: For a server's address.
 KUBECONFIG: Final = """
@@ -54,6 +66,23 @@ def environment(kubeconfig: Path | None, extra: Mapping[str, str] | None = None)
 def pods() -> Iterator[EmbeddedCluster]:
     """A cluster with several pods, behaving well."""
     with EmbeddedCluster(PODS, quiet=True) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def cluster() -> Iterator[EmbeddedCluster]:
+    """A cluster of one's own: a pod that serves, a Service and a Deployment of it, and pods that cannot serve."""
+    pods = (
+        EmbeddedPod("web-0", labels={"app": "web"}, ports=WEB),
+        EmbeddedPod("done", phase="Succeeded"),
+        EmbeddedPod("pending", phase="Pending"),
+    )
+    services = (
+        EmbeddedService("web", selector={"app": "web"}, ports=[EmbeddedServicePort(8080, "http", "public")]),
+        EmbeddedService("nobody", selector={"app": "nobody"}, ports=[EmbeddedServicePort(80)]),
+    )
+    workloads = (EmbeddedWorkload("Deployment", "web", selector={"app": "web"}),)
+    with EmbeddedCluster(pods, services=services, workloads=workloads, quiet=True) as cluster:
         yield cluster
 
 

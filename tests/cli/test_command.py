@@ -19,7 +19,8 @@ def test_version(run: Run) -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [(), ("--help",), ("exec", "--help"), ("cluster", "--help"), ("backends", "--help")]
+    "arguments",
+    [(), ("--help",), ("exec", "--help"), ("port-forward", "--help"), ("cluster", "--help"), ("backends", "--help")],
 )
 def test_help(parse: Run, arguments: tuple[str, ...]) -> None:
     done = parse(*arguments)
@@ -29,7 +30,7 @@ def test_help(parse: Run, arguments: tuple[str, ...]) -> None:
 
 def test_there_is_no_verb_without_a_function(run: Run) -> None:
     verbs = run("--help").stdout.decode().partition("Commands:")[2]
-    assert [line.split()[0] for line in verbs.strip().splitlines()] == ["exec", "cluster", "backends"]
+    assert [line.split()[0] for line in verbs.strip().splitlines()] == ["exec", "port-forward", "cluster", "backends"]
 
 
 def test_backends(run: Run) -> None:
