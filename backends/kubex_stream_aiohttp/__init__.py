@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from kubex_stream_aiohttp.client import AioHttpClient
+from kubex_stream_aiohttp.portforward import PortForwardConnector
 from kubex_stream_aiohttp.websocket import AioHttpWebSocketConnection
 
-__all__ = ("AioHttpClient", "AioHttpWebSocketConnection")
+__all__ = ("AioHttpClient", "AioHttpWebSocketConnection", "PortForwardConnector")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from kubex_stream_httpx.client import HttpxClient
+from kubex_stream_httpx.portforward import PortForwardTransport
 from kubex_stream_httpx.session import WebSocketSession
 from kubex_stream_httpx.websocket import HttpxWebSocketConnection
 
-__all__ = ("HttpxClient", "HttpxWebSocketConnection", "WebSocketSession")
+__all__ = ("HttpxClient", "HttpxWebSocketConnection", "PortForwardTransport", "WebSocketSession")

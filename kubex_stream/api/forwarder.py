@@ -23,7 +23,7 @@ from typing import Any, Final, Literal, Self
 import anyio
 from anyio.abc import TaskGroup
 
-from kubex_stream.api.asyncio_streams import asyncio_streams
+from kubex_stream.api.asyncio_streams import ForwardedSocket, asyncio_streams
 from kubex_stream.api.request import pod_path
 from kubex_stream.api.targets import ForwardedPod, Target, find_pod
 from kubex_stream.client.base import BaseClient
@@ -200,6 +200,15 @@ class PortForwarder:
                 _logger.info("%s: %s; trying again in %.1f s", self.target, error, pause)
                 self._client.observer.retried(self._path(self.target.name), error, pause)
                 await anyio.sleep(pause)
+
+    async def open_socket(self, port: int | str) -> ForwardedSocket:
+        """:meth:`open` as a socket, for libraries that want one; whoever calls has to close it.
+
+        It is carried until it is closed, or the forwarder is left.  Parameters and errors are those of :meth:`connect`.
+        """
+        stream = await self.open(port)
+        assert self._tasks is not None
+        return await ForwardedSocket.serving(stream, self._tasks)
 
     @asynccontextmanager
     async def open_connection(

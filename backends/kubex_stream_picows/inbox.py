@@ -1,0 +1,213 @@
+"""What has arrived and was not taken yet.
+
+Rules of this file:
+- A frame is valid only while picows reports it, so its payload is copied once, into the bytes that are handed out.
+- Messages are handed out in order, and the end after them.  The end is kept as something to call, since an exception that is raised twice
+  grows.  What comes behind it is dropped.
+- Above a number of bytes the transport is paused.  A read is bounded as well, so memory is.
+- Pings are answered where they arrive, whether somebody receives or not.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+from time import monotonic
+from typing import Final
+
+from picows import WSFrame, WSMsgType, WSTransport
+
+from kubex_stream.errors import ConnectionLost, ProtocolViolation
+from kubex_stream_picows.frames import Sink
+
+__all__ = ("Inbox",)
+
+_BINARY: Final = WSMsgType.BINARY
+#: Bytes of messages above which nothing more is read, and down to which it rests.
+_ENOUGH: Final = 512 * 1024
+_FEW: Final = 128 * 1024
+#: Bytes that wait to be sent above which a ping is not answered: a peer that only pings must not fill the memory.
+_MUCH_UNSENT: Final = 2**20
+#: 1005: a Close frame without a code.
+_CLEAN: Final = frozenset({1000, 1001, 1005})
+
+
+class Inbox(Sink):
+    """The receiving half of a connection.
+
+    :param limit: bytes of the largest message, 0 for none
+    :ivar messages: whole messages in order
+    :ivar ending: makes the exception that comes behind them, None while there is no end
+    :ivar answer: the code of the Close frame that the end is to be answered with, None for none
+    :ivar writable: whether the transport wants more to write
+    """
+
+    def __init__(self, transport: asyncio.Transport, limit: int) -> None:
+        self._transport = transport
+        self._limit = limit
+        self._size = 0
+        self._paused = False
+        self._parts: bytearray | None = None
+        self._dropping = False
+        self._receiver: asyncio.Future[None] | None = None
+        self._closer: asyncio.Future[None] | None = None
+        self._senders: set[asyncio.Future[None]] = set()
+        self.messages: deque[bytes] = deque()
+        self.ending: Callable[[], Exception] | None = None
+        self.answer: int | None = None
+        self.tcp_over = False
+        self.writable = True
+        self.last_activity = monotonic()
+        self.last_pong: float | None = None
+        self.close_code: int | None = None
+
+    # For who takes ----------------------------------------------------------------------------------------------------
+
+    def take(self) -> bytes:
+        """The first message."""
+        message = self.messages.popleft()
+        self._size -= len(message)
+        if self._paused and self._size <= _FEW:
+            self._paused = False
+            self._transport.resume_reading()
+        return message
+
+    async def arrival(self) -> None:
+        """Until there is a message or the end."""
+        self._receiver = asyncio.get_running_loop().create_future()
+        try:
+            await self._receiver
+        finally:
+            self._receiver = None
+
+    async def end(self) -> None:
+        """Until the end; drop what comes before it, unless somebody waits for it."""
+        self._dropping = True
+        self.messages.clear()
+        self._size = 0
+        if self._paused:
+            self._paused = False
+            self._transport.resume_reading()
+        if self.ending is None:
+            self._closer = asyncio.get_running_loop().create_future()
+            await self._closer
+
+    async def until_writable(self) -> None:
+        """Until the transport wants more to write, or is gone."""
+        room = asyncio.get_running_loop().create_future()
+        self._senders.add(room)
+        try:
+            await room
+        finally:
+            self._senders.discard(room)
+
+    # For the protocol -------------------------------------------------------------------------------------------------
+
+    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+        """A frame; picows calls this while it reads."""
+        if self.ending is not None:
+            return
+        kind = frame.msg_type
+        if frame.rsv1 or frame.rsv2 or frame.rsv3:
+            self._violated(1002, "a malformed frame came: a reserved bit is set")
+        elif kind is _BINARY and frame.fin and self._parts is None:
+            self._whole(frame.get_payload_as_bytes())
+        elif kind is _BINARY or kind is WSMsgType.CONTINUATION:
+            self._part(frame, begins=kind is _BINARY)
+        elif kind is WSMsgType.PING:
+            if not self.tcp_over and self._transport.get_write_buffer_size() <= _MUCH_UNSENT:
+                transport.send_pong(frame.get_payload_as_bytes())
+        elif kind is WSMsgType.PONG:
+            self.last_pong = monotonic()
+        elif kind is WSMsgType.CLOSE:
+            self._closed_by_peer(frame.get_payload_as_bytes())
+        else:
+            self._violated(1003, "a text message came; only binary ones are allowed")
+
+    def data_came(self) -> None:
+        """After each read: somebody is alive there."""
+        self.last_activity = monotonic()
+        if self._size > _ENOUGH and not self._paused and not self.tcp_over:
+            self._paused = True
+            self._transport.pause_reading()
+
+    def malformed(self, code: int, reason: str) -> None:
+        """picows has sent the Close itself."""
+        text = self._too_large() if code == 1009 else f"a malformed frame came: {reason}"
+        self._finish(partial(ProtocolViolation, text))
+
+    def tcp_ended(self, error: BaseException | None) -> None:
+        """The transport read the end, or is gone."""
+        self.tcp_over = True
+        how = "the connection ended without a Close frame" if error is None else f"the connection broke: {error}"
+        self._finish(partial(ConnectionLost, how))
+        self.room(True)
+
+    def room(self, free: bool) -> None:
+        """Each sender waits with a future of its own, so cancelling one is nothing to the others."""
+        self.writable = free
+        if free:
+            for sender in self._senders:
+                _wake(sender)
+
+    @property
+    def deaf(self) -> bool:
+        """Behind the end nothing matters."""
+        return self.ending is not None
+
+    # Frames -----------------------------------------------------------------------------------------------------------
+
+    def _whole(self, message: bytes) -> None:
+        if self._receiver is None:
+            if self._dropping:
+                return
+        elif not self._receiver.done():
+            self._receiver.set_result(None)
+        elif self._dropping:
+            return
+        self.messages.append(message)
+        self._size += len(message)
+
+    def _part(self, frame: WSFrame, *, begins: bool) -> None:
+        if begins is not (self._parts is None):
+            self._violated(1002, "a malformed frame came: fragments out of order")
+            return
+        if self._parts is None:
+            self._parts = bytearray()
+        if self._limit and len(self._parts) + frame.payload_size > self._limit:
+            self._violated(1009, self._too_large())
+            return
+        self._parts += frame.get_payload_as_memoryview()
+        if frame.fin:
+            message, self._parts = bytes(self._parts), None
+            self._whole(message)
+
+    def _closed_by_peer(self, payload: bytes) -> None:
+        code = self.close_code = self.answer = int.from_bytes(payload[:2], "big") if payload else 1005
+        reason = payload[2:].decode(errors="replace")
+        if code in _CLEAN:
+            self._finish(StopAsyncIteration)
+        else:
+            text = f"the peer closed with code {code}{': ' + reason if reason else ''}"
+            self._finish(partial(ConnectionLost, text, close_code=code))
+
+    def _violated(self, code: int, text: str) -> None:
+        self.answer = code
+        self._finish(partial(ProtocolViolation, text))
+
+    def _too_large(self) -> str:
+        return f"a message of more than {self._limit} bytes came, which ws_max_message_size forbids"
+
+    def _finish(self, ending: Callable[[], Exception]) -> None:
+        if self.ending is None:
+            self.ending = ending
+            self._parts = None
+        _wake(self._receiver)
+        _wake(self._closer)
+
+
+def _wake(waiting: asyncio.Future[None] | None) -> None:
+    if waiting is not None and not waiting.done():
+        waiting.set_result(None)
