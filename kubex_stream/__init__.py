@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from kubex_stream._version import __version__
+from kubex_stream.api.asyncio_streams import ForwardedSocket
 from kubex_stream.api.forwarder import PortForwarder
 from kubex_stream.api.listener import ConnectionEvent, Listeners, PortForwardListener
 from kubex_stream.api.pods import Pods
@@ -76,6 +77,7 @@ __all__ = (
     "ExecProcess",
     "ExecResult",
     "Forbidden",
+    "ForwardedSocket",
     "Gone",
     "HalfCloseUnsupported",
     "Impersonation",
