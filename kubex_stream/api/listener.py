@@ -16,9 +16,10 @@ from types import TracebackType
 from typing import Final, Literal, overload
 
 import anyio
-from anyio.abc import SocketAttribute, SocketListener, SocketStream, TaskGroup
+from anyio.abc import TaskGroup
 
 from kubex_stream.api.forwarder import PortForwarder
+from kubex_stream.api.local import LocalConnection, LocalListener
 from kubex_stream.api.ports import PortSpec
 from kubex_stream.api.relay import Relay
 from kubex_stream.api.targets import ForwardedPod
@@ -29,7 +30,6 @@ __all__ = ("ConnectionEvent", "Listeners", "PortForwardListener")
 _logger = logging.getLogger("kubex_stream")
 #: A moment for other connections to end, when no descriptor is left.
 _PAUSE: Final = 0.1
-_BACKLOG: Final = 1024
 #: Tries to get the same free port on both addresses of localhost.
 _TRIES: Final = 10
 
@@ -101,7 +101,7 @@ class Listeners(Sequence[PortForwardListener]):
         self._on_event = on_event
         self._on_unavailable = on_unavailable
         self._listeners: list[PortForwardListener] = []
-        self._sockets: list[SocketListener] = []
+        self._sockets: list[LocalListener] = []
         self._tasks: TaskGroup | None = None
         self._numbers = 0
 
@@ -141,9 +141,7 @@ class Listeners(Sequence[PortForwardListener]):
     async def _close(self, error: BaseException | None) -> None:
         assert self._tasks is not None
         try:
-            with anyio.CancelScope(shield=True):
-                for listener in self._sockets:
-                    await listener.aclose()
+            _close_all(self._sockets)
             self._tasks.cancel_scope.cancel()
             await self._tasks.__aexit__(None, None, None)
         finally:
@@ -158,7 +156,7 @@ class Listeners(Sequence[PortForwardListener]):
             pod.number(spec.remote)  # raises for one that is not there
             wanted = shown if spec.local is None else spec.local
             try:
-                await self._listen(spec, shown, wanted, tasks)
+                self._listen(spec, shown, wanted, tasks)
             except OSError as error:
                 if self._on_unavailable is None:
                     raise
@@ -167,67 +165,67 @@ class Listeners(Sequence[PortForwardListener]):
         if not self._listeners:
             raise failures[0]
 
-    async def _listen(self, spec: PortSpec, shown: int, wanted: int, tasks: TaskGroup) -> None:
-        port, sockets = await self._bound(wanted)
-        listener = PortForwardListener(spec, shown, port, [_address(each) for each in sockets])
+    def _listen(self, spec: PortSpec, shown: int, wanted: int, tasks: TaskGroup) -> None:
+        sockets = self._bound(wanted)
+        listener = PortForwardListener(spec, shown, sockets[0].port, [each.address for each in sockets])
         self._listeners.append(listener)
         self._sockets += sockets
         for each in sockets:
             tasks.start_soon(self._accept, each, listener, tasks)
 
-    async def _bound(self, wanted: int) -> tuple[int, list[SocketListener]]:
-        """Listeners on all addresses with one port, and that port.
+    def _bound(self, wanted: int) -> list[LocalListener]:
+        """Listeners with one port on all addresses.
 
         A free port of one address may be taken on another; then another one is looked for.
         """
         for last in range(1 - _TRIES, 1):
-            sockets: list[SocketListener] = []
+            sockets: list[LocalListener] = []
             try:
-                failures = await self._bind(wanted, sockets)
+                failures = self._bind(wanted, sockets)
             except OSError as error:
                 if wanted or not last or error.errno != errno.EADDRINUSE:
                     raise
                 continue
             if not sockets:
                 raise failures[0]
-            if wanted or not last or not any(each.errno == errno.EADDRINUSE for each in failures):
-                for each in failures:
-                    if each.errno == errno.EADDRINUSE:
-                        _logger.warning("%s; connections to that address go elsewhere", each.strerror)
-                return sockets[0].extra(SocketAttribute.local_port), sockets
-            await _close_all(sockets)
+            taken = [each for each in failures if each.errno == errno.EADDRINUSE]
+            if wanted or not last or not taken:
+                for each in taken:
+                    _logger.warning("%s; connections to that address go elsewhere", each.strerror)
+                return sockets
+            _close_all(sockets)
         raise AssertionError("the last try returns or raises")
 
-    async def _bind(self, port: int, sockets: list[SocketListener]) -> list[OSError]:
+    def _bind(self, port: int, sockets: list[LocalListener]) -> list[OSError]:
         failures = []
         for address, needed in self._addresses:
             try:
-                sockets.append(await _listener(address, port))
+                sockets.append(LocalListener(address, port))
             except OSError as error:
-                failures.append(_explained(error, address, port))
                 if needed:
-                    await _close_all(sockets)
-                    raise failures[-1] from error
+                    _close_all(sockets)
+                    raise
+                failures.append(error)
             else:
-                port = sockets[-1].extra(SocketAttribute.local_port)
+                port = sockets[-1].port
         return failures
 
-    async def _accept(self, sockets: SocketListener, listener: PortForwardListener, tasks: TaskGroup) -> None:
+    async def _accept(self, sockets: LocalListener, listener: PortForwardListener, tasks: TaskGroup) -> None:
         while True:
             try:
                 local = await sockets.accept()
             except anyio.ClosedResourceError:
                 return
             except OSError as error:
-                # No descriptors, or a client that left while it waited: other connections must not suffer.
+                # No descriptors, most likely: connections that are open must not suffer, and those that wait may be lucky.
                 _logger.warning("%r cannot accept a connection: %s", listener, error)
                 await anyio.sleep(_PAUSE)
             else:
                 tasks.start_soon(self._serve, local, listener)
 
-    async def _serve(self, local: SocketStream, listener: PortForwardListener) -> None:
+    async def _serve(self, local: LocalConnection, listener: PortForwardListener) -> None:
         self._numbers += 1
-        number, peer = self._numbers, _peer(local)
+        number, peer = self._numbers, local.peer
         listener.connections += 1
         listener.active += 1
         relay = Relay(local, lambda: self.forwarder.open(listener.remote))
@@ -242,8 +240,7 @@ class Listeners(Sequence[PortForwardListener]):
             error = failure
             _logger.exception("%r: connection from %s failed", listener, peer)
         finally:
-            with anyio.CancelScope(shield=True):
-                await local.aclose()
+            local.close()
             listener.active -= 1
             listener.failures += error is not None
             listener.bytes_in += relay.bytes_in
@@ -260,31 +257,6 @@ class Listeners(Sequence[PortForwardListener]):
             _logger.exception("on_event failed")
 
 
-async def _listener(address: str, port: int) -> SocketListener:
-    made = await anyio.create_tcp_listener(local_host=address, local_port=port, backlog=_BACKLOG)
-    (listener,) = made.listeners
-    assert isinstance(listener, SocketListener)
-    return listener
-
-
-def _explained(error: OSError, address: str, port: int) -> OSError:
-    shown = f"[{address}]" if ":" in address else address
-    return OSError(error.errno, f"cannot listen on {shown}:{port}: {error.strerror or error}")
-
-
-async def _close_all(sockets: Sequence[SocketListener]) -> None:
+def _close_all(sockets: Sequence[LocalListener]) -> None:
     for each in sockets:
-        await each.aclose()
-
-
-def _address(listener: SocketListener) -> str:
-    return str(listener.extra(SocketAttribute.local_address)[0])
-
-
-def _peer(local: SocketStream) -> str:
-    try:
-        address = local.extra(SocketAttribute.remote_address)
-    except (OSError, LookupError, ValueError):
-        return "unknown"  # it has gone already
-    host, port = str(address[0]), address[1]
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        each.close()

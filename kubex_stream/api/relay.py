@@ -9,22 +9,16 @@ Rules of this file:
 
 from __future__ import annotations
 
-import socket
-import struct
-import sys
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Final
 
 import anyio
-from anyio.abc import SocketAttribute, SocketStream
 
+from kubex_stream.api.local import LocalConnection
 from kubex_stream.errors import PortForwardError
+from kubex_stream.protocol.portforward import LEGACY_PROTOCOL
 from kubex_stream.session.forward_stream import PortForwardStream
-
-if sys.platform == "linux":
-    import fcntl
-    import termios
 
 __all__ = ("Relay",)
 
@@ -36,7 +30,6 @@ _PIECE: Final = 256 * 1024
 _DELIVERY: Final = 5.0
 #: Seconds for the local client to notice the end.
 _LINGER: Final = 1.0
-_SETTLING: Final = 0.05
 
 
 class Relay:
@@ -46,12 +39,14 @@ class Relay:
     :param connect: opens the pod's end
     """
 
-    def __init__(self, local: SocketStream, connect: Callable[[], Awaitable[PortForwardStream]]) -> None:
+    def __init__(self, local: LocalConnection, connect: Callable[[], Awaitable[PortForwardStream]]) -> None:
         self._local = local
         self._connect = connect
         self._kept = bytearray()
         self._keeping = True
-        self._local_ended = False
+        self._local_ended = self._complete = False
+        self._upwards_ended = anyio.Event()
+        self._protocol = ""
         self.bytes_in = self.bytes_out = 0
 
     async def run(self) -> None:
@@ -67,15 +62,25 @@ class Relay:
                 except PortForwardError as error:
                     if error.kind != "gone" or not self._keeping or not last:
                         raise
+        except PortForwardError as error:
+            await self._reset(_DELIVERY)
+            # The older protocol cannot tell the pod of the local client's end.  Mostly nobody is there any more to miss an answer.
+            if error.kind != "cut" or self._protocol != LEGACY_PROTOCOL:
+                raise
+        except Exception:
+            await self._reset(_DELIVERY)
+            raise
         except BaseException:
-            await self._reset()
+            if not self._complete:
+                await self._reset(0)  # who leaves cuts what is open
             raise
         else:
-            with anyio.CancelScope(shield=True):
-                await self._local.aclose()
+            self._local.close()
 
     async def _once(self) -> None:
         remote = await self._connect()
+        self._protocol = remote.protocol
+        self._upwards_ended = anyio.Event()
         try:
             failure: Exception | None = None
             async with anyio.create_task_group() as tasks:
@@ -100,39 +105,44 @@ class Relay:
             self._kept.clear()
             try:
                 await self._local.send(piece)
-            except (anyio.BrokenResourceError, anyio.ClosedResourceError):
+            except OSError:
                 return  # the local client has gone, and nobody wants the rest
             self.bytes_in += len(piece)
         await self._end()
 
     async def _end(self) -> None:
         """Pass the end on.  A socket that is closed with something unread in it resets its peer, so that is read away for a moment."""
-        try:
-            await self._local.send_eof()
-            with anyio.move_on_after(_LINGER):
-                while not self._local_ended:
-                    await self._local.receive(_PIECE)
-        except (anyio.BrokenResourceError, anyio.ClosedResourceError, anyio.EndOfStream, anyio.BusyResourceError):
-            return
+        with suppress(OSError), anyio.move_on_after(_LINGER):
+            self._local.end()
+            self._complete = True
+            await self._upwards_ended.wait()  # it reads too, until there is something that nobody takes any more
+            while await self._local.receive():
+                pass
 
     async def _upwards(self, remote: PortForwardStream, scope: anyio.CancelScope) -> None:
         try:
             if self._kept:
-                await remote.send(self._kept)
+                await remote.send(bytes(self._kept))  # it is forgotten as soon as something comes
             while not self._local_ended:
-                try:
-                    piece = await self._local.receive(_PIECE)
-                except anyio.EndOfStream:
-                    self._local_ended = True
-                    break
+                piece = await self._received(scope)
+                self._local_ended = not piece
                 self._keep(piece)
-                await remote.send(piece)
-                self.bytes_out += len(piece)
+                if piece:
+                    await remote.send(piece)
+                    self.bytes_out += len(piece)
             await remote.send_eof()
-        except PortForwardError:
+        except (PortForwardError, anyio.ClosedResourceError):
             return  # how the connection ended is for the other direction to say
-        except (anyio.BrokenResourceError, anyio.ClosedResourceError):
+        finally:
+            self._upwards_ended.set()
+
+    async def _received(self, scope: anyio.CancelScope) -> bytes:
+        try:
+            return await self._local.receive()
+        except OSError:
             scope.cancel()  # reset by the local client, who wants no answer any more
+            await anyio.sleep_forever()
+            raise
 
     def _keep(self, piece: bytes) -> None:
         if self._keeping:
@@ -141,27 +151,7 @@ class Relay:
                 self._keeping = False
                 self._kept.clear()
 
-    async def _reset(self) -> None:
-        with anyio.CancelScope(shield=True):
-            raw: socket.socket = self._local.extra(SocketAttribute.raw_socket)
-            with anyio.move_on_after(_DELIVERY):
-                await _delivered(raw)
-            with suppress(OSError):  # it is gone already
-                raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            await self._local.aclose()
-
-
-async def _delivered(sock: socket.socket) -> None:
-    """Wait until the peer has been sent all that was written."""
-    if sys.platform != "linux":
-        await anyio.sleep(_SETTLING)
-        return
-    left = bytearray(4)
-    while True:
-        try:
-            fcntl.ioctl(sock, termios.TIOCOUTQ, left)
-        except (OSError, ValueError):
-            return
-        if not any(left):
-            return
-        await anyio.sleep(_SETTLING / 10)  # the kernel tells nobody when its queue runs empty
+    async def _reset(self, patience: float) -> None:
+        with anyio.move_on_after(patience, shield=True):
+            await self._local.delivered()
+        self._local.reset()
