@@ -29,13 +29,13 @@ def parse_ports(ports: str | int | Sequence[str | int]) -> list[PortSpec]:
     :raises TypeError: neither strings nor integers
     :raises ValueError: none at all, or one that is no port
     """
-    given = [ports] if isinstance(ports, str | int) else list(ports)
+    given = [ports] if isinstance(ports, str | int | bytes) else list(ports)  # bytes would be numbers
     if not given:
         raise ValueError("name at least one port, as '8080:80', ':80' or '80'")
     return [_parse(port) for port in given]
 
 
-def _parse(text: str | int) -> PortSpec:
+def _parse(text: str | int | bytes) -> PortSpec:
     if isinstance(text, int):
         return PortSpec(None, check_port(text))
     if not isinstance(text, str):
@@ -58,7 +58,8 @@ def _remote(part: str, text: str) -> int | str:
         if not 0 < int(part) <= 65535:
             raise ValueError(f"{part!r} in {text!r} is no port of a pod: 1 to 65535")
         return int(part)
-    if not part or len(part) > 63 or not all(char.isascii() and (char.isalnum() or char == "-") for char in part):
+    named = 0 < len(part) <= 63 and all(char.isascii() and (char.isalnum() or char == "-") for char in part)
+    if not named or part[0] == "-" or part[-1] == "-":
         raise ValueError(f"{text!r} names no port of a pod: write a number or a name, as '8080:80', ':http'")
     return part
 
@@ -72,13 +73,16 @@ def parse_addresses(addresses: str | Sequence[str]) -> list[tuple[str, bool]]:
 
     ``localhost`` is 127.0.0.1 and ::1, of which one is enough.
 
+    :raises TypeError: one is no string
     :raises ValueError: something else than ``localhost`` and IP addresses
     """
-    given = [addresses] if isinstance(addresses, str) else list(addresses)
+    given = [addresses] if isinstance(addresses, str | bytes) else list(addresses)
     if not given:
         raise ValueError("name at least one address, as 'localhost'")
     found: dict[str, bool] = {}
     for address in given:
+        if not isinstance(address, str):
+            raise TypeError(f"an address to listen on is a string, not {type(address).__name__}")
         if address == "localhost":
             for each in ("127.0.0.1", "::1"):
                 found.setdefault(each, False)

@@ -84,7 +84,8 @@ class PortForwardStream(ByteStream):
         Where the pod's container runtime carries such an end (CRI-O) it is sent at once.  containerd does not: one second after it, the
         runtime cuts the whole connection.  There, and where the runtime is not known, the end is therefore kept back until nothing has
         come from the pod for ``half_close_delay`` seconds, so that an answer that is under way arrives whole.  The older protocol has no
-        such end at all: after those seconds the connection is closed, and ``receive`` raises a :class:`PortForwardError` of kind ``cut``.
+        such end at all: after those seconds, and one more, the connection is closed, and ``receive`` raises a :class:`PortForwardError` of
+        kind ``cut``.
 
         Raises as :meth:`send`.
         """

@@ -52,8 +52,14 @@ class FrameSender:
         :raises ConnectionLost: the connection is gone
         """
         async with self._lock:
-            frame = make()
-            await self._write(self._taken() + frame if self._queue else frame)
+            frame, queued = make(), self._taken()
+            try:
+                await self._write(queued + frame if queued else frame)
+            except BaseException:
+                # It is not known whether it went out.  Twice is harmless for frames that nobody waits for, never would not be.
+                self._queue[:0] = queued
+                self._queued.set()
+                raise
 
     async def send_queued(self) -> None:
         """Send what is queued, whenever there is something, until the connection is gone; a task of its own."""
@@ -65,10 +71,12 @@ class FrameSender:
                 if self._queue:
                     try:
                         await self._write(self._taken())
-                    except ConnectionLost:
+                    except Exception:  # noqa: BLE001  # of whatever library a transport is made
                         return  # whoever reads finds out why
 
     def _taken(self) -> bytes:
+        if not self._queue:
+            return b""
         frames = bytes(self._queue)
         self._queue.clear()
         return frames

@@ -30,8 +30,8 @@ from kubex_stream.statistics import SessionStatistics
 __all__ = ("LegacyConduit",)
 
 _PROTOCOL: Final = ChannelProtocol(LEGACY_PROTOCOL, half_close=False, json_status=False, base64=False)
-#: Seconds of silence after which a kept-back end closes the connection, where nothing else was asked for.
-_PATIENCE: Final = 1.0
+#: Seconds that a server may take to tell that the pod has ended its side: containerd gives the other side a second before.
+_LATE: Final = 1.0
 
 
 class _Close:
@@ -66,9 +66,11 @@ class LegacyConduit(Conduit):
         self._session = ChannelSession(
             connection, _PROTOCOL, options, path=path, outputs=outputs, observer=observer, status=_Close()
         )
-        self._patience = end_of_input.patience or _PATIENCE
+        self._patience = end_of_input.patience + _LATE
         self._end_wanted = self._closed = False
-        self._last_arrival = time.monotonic()
+        # Silence is what a call waits for in vain: a consumer that is busy elsewhere says nothing about the pod.
+        self._silence: anyio.CancelScope | None = None
+        self._waiting_since = self._silent_for = 0.0
         self._bytes_in = 0
         self._path, self._observer = path, observer
 
@@ -76,6 +78,7 @@ class LegacyConduit(Conduit):
         """Keep it alive until it ends; a task of its own.  It is closed when that task is cancelled."""
         try:
             await Keeper(self._session).run()
+            await self._session.connection.close()  # what has come is kept for a consumer that may never close it
         except BaseException:
             await self.aclose()
             raise
@@ -101,18 +104,17 @@ class LegacyConduit(Conduit):
             raise anyio.ClosedResourceError
         if self.failure is not None and not self._data.size:
             raise self.failure.with_traceback(None)
-        with anyio.move_on_after(self._left()) as silence:
-            try:
-                piece = await self._session.receive(self._data)
-            except anyio.EndOfStream:
-                raise self._verdict() or anyio.EndOfStream from None
-            except KubexClientException as error:
-                self.failure = self._verdict() or self._lost(error)
-                raise self.failure from error
-            self._last_arrival = time.monotonic()
-            self._bytes_in += len(piece)
-            return piece
-        assert silence.cancelled_caught
+        self._waiting_since = time.monotonic()
+        try:
+            with anyio.move_on_after(self._patience - self._silent_for if self._end_wanted else None) as self._silence:
+                piece = await self._piece()
+                self._silent_for = 0.0
+                return piece
+        except BaseException:
+            self._silent_for += time.monotonic() - self._waiting_since
+            raise
+        finally:
+            self._silence = None
         self.failure = self.error(
             "cut",
             f"the connection to port {self.port} was closed {self._patience:g} s after the last answer: this protocol, {LEGACY_PROTOCOL}, "
@@ -122,10 +124,16 @@ class LegacyConduit(Conduit):
             await self._session.leave()
         raise self.failure
 
-    def _left(self) -> float | None:
-        if not self._end_wanted:
-            return None
-        return max(0.0, self._last_arrival + self._patience - time.monotonic())
+    async def _piece(self) -> bytes:
+        try:
+            piece = await self._session.receive(self._data)
+        except anyio.EndOfStream:
+            raise self._verdict() or anyio.EndOfStream from None
+        except KubexClientException as error:
+            self.failure = self._verdict() or self._lost(error)
+            raise self.failure from error
+        self._bytes_in += len(piece)
+        return piece
 
     def _verdict(self) -> PortForwardError | None:
         text = bytearray()
@@ -164,7 +172,9 @@ class LegacyConduit(Conduit):
         self._check_sendable()
         if not self._end_wanted:
             self._end_wanted = True
-            self._last_arrival = time.monotonic()
+            self._waiting_since, self._silent_for = time.monotonic(), 0.0
+            if self._silence is not None:
+                self._silence.deadline = anyio.current_time() + self._patience
 
     async def aclose(self) -> None:
         if not self._closed:

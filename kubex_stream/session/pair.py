@@ -50,6 +50,8 @@ class Pair(Conduit):
         #: Whether the server has ended it, in order or not; after this nothing comes.
         self.over = False
         self.closed = False
+        #: Whether the server's answer is awaited, by a task that has no use for data.
+        self.opening = True
         self._text = bytearray()
         self._data_ended_at: float | None = None
         self._error_ended = self._was_reset = False
@@ -57,7 +59,9 @@ class Pair(Conduit):
         self._end_sent_at = 0.0
         self._closed_at = 0.0
         self._last_arrival = self._last_sent = time.monotonic()
+        self._silent_since = 0.0  # as far as the pod is to blame
         self._after_end = False
+        self._unanswered = 0  # frames sent since something came
         self.bytes_in = self.bytes_out = self._frames_in = self._frames_out = self.spooled = 0
 
     # Receiving --------------------------------------------------------------------------------------------------------
@@ -82,7 +86,7 @@ class Pair(Conduit):
     def take(self) -> bytes:
         """The oldest bytes that are here."""
         piece = self.buffer.take()
-        self._last_arrival = time.monotonic()  # it was this side that was slow
+        self._silent_since = time.monotonic()  # it was this side that was slow
         self.tunnel.relieve(self)
         return piece
 
@@ -91,10 +95,14 @@ class Pair(Conduit):
 
         :raises PortForwardError: it refused them
         """
-        while len(self.replied) < 2 and not self.over:
+        while not (self._answered() or self.over):
             await self.tunnel.advance(self)
-        if len(self.replied) < 2:
+        self.opening = False
+        if not self._answered():
             raise self.failure or self.error("reset", f"the server refused to forward port {self.port}")
+
+    def _answered(self) -> bool:
+        return len(self.replied) == 2 or self.bytes_in > 0  # whoever sends data has accepted
 
     # What arrives -----------------------------------------------------------------------------------------------------
 
@@ -102,7 +110,8 @@ class Pair(Conduit):
         """Payload of the data stream, which somebody gets or has."""
         self.bytes_in += len(payload)
         self._frames_in += 1
-        self._last_arrival = time.monotonic()
+        self._unanswered = 0
+        self._last_arrival = self._silent_since = time.monotonic()
         self._after_end |= self._end_sent
 
     def put(self, payload: bytes) -> None:
@@ -131,6 +140,8 @@ class Pair(Conduit):
         """It is over; how it failed is known, or follows from what the server said."""
         if not self.over:
             self.over = True
+            # Data that reaches a server after it has ended the stream stops one of its five workers for good, at the second frame.
+            self.tunnel.spoiled |= self._unanswered > 1
             self.failure = failure if failure is not None and not self._text else self._verdict()
             self.tunnel.concluded(self)
 
@@ -158,6 +169,7 @@ class Pair(Conduit):
             await self.tunnel.send(self, chunk)
             self.bytes_out += len(chunk)
             self._frames_out += 1
+            self._unanswered += 1
             self._last_sent = time.monotonic()
 
     def check_open(self) -> None:
@@ -179,15 +191,15 @@ class Pair(Conduit):
         if self._end_wanted:
             return
         self._end_wanted = True
-        self._last_arrival = time.monotonic()  # an answer to what was sent just now may take its time
+        self._silent_since = time.monotonic()  # an answer to what was sent just now may take its time
         if not self.end_of_input.patience:
-            await self._pass_end_on()
+            self._queue_end()
         else:
             self.tunnel.poke()
 
-    async def _pass_end_on(self) -> None:
+    def _queue_end(self) -> None:
         self._note_end()
-        await self.tunnel.send(self, b"", fin=True)
+        self.tunnel.queue_end(self)
 
     def _note_end(self) -> None:
         self._end_sent = True
@@ -205,6 +217,7 @@ class Pair(Conduit):
         self.closed = True
         self._closed_at = time.monotonic()
         self.buffer.close()
+        self.tunnel.interrupt(self)
         self.tunnel.relieve(self)
         with anyio.CancelScope(shield=True):
             if self.over or self._end_sent or await self._end_in_time():
@@ -213,11 +226,14 @@ class Pair(Conduit):
                 self.tunnel.abandon(self)
 
     async def _end_in_time(self) -> bool:
+        self._note_end()
         with anyio.move_on_after(self.tunnel.options.close_timeout):
             try:
-                await self._pass_end_on()
+                await self.tunnel.send(self, b"", fin=True)
             except PortForwardError:
                 return False
+            except anyio.ClosedResourceError:
+                return True  # the server has reset this half
             return True
         return False
 
@@ -232,7 +248,7 @@ class Pair(Conduit):
         if self._data_ended_at is not None:
             return self._data_ended_at + VERDICT_TIMEOUT
         if self._end_wanted and not self._end_sent:
-            return self._last_arrival + self.end_of_input.patience
+            return self._silent_since + self.end_of_input.patience
         return None
 
     def look(self) -> None:
@@ -242,10 +258,9 @@ class Pair(Conduit):
         elif self._data_ended_at is not None:
             self.conclude(self.error("failed", f"the server ended port {self.port} without saying whether all is well"))
         elif self.buffer.size:
-            self._last_arrival = time.monotonic()
+            self._silent_since = time.monotonic()
         else:
-            self._note_end()
-            self.tunnel.queue_end(self)
+            self._queue_end()
 
     @property
     def statistics(self) -> SessionStatistics:

@@ -11,6 +11,7 @@ Rules of this file:
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Final
 
 import anyio
@@ -18,7 +19,7 @@ from anyio.abc import TaskGroup
 
 from kubex_stream.session.conduit import EndOfInput
 from kubex_stream.session.pair import Pair
-from kubex_stream.session.tunnel import Tunnel
+from kubex_stream.session.tunnel import SpoiledTunnelError, Tunnel
 from kubex_stream.session.tunnel_keeper import TunnelKeeper
 
 __all__ = ("TunnelPool",)
@@ -66,13 +67,13 @@ class TunnelPool:
         self._limit = limit
         self._slots: list[_Slot] = []
         self._changed = anyio.Event()
-        self._retired: list[Tunnel] = []
+        self._tunnels: list[Tunnel] = []  # of slots that are no more, too
 
     @property
     def tunnels(self) -> tuple[Tunnel, ...]:
         """Those that are open."""
-        live = [slot.tunnel for slot in self._slots if slot.tunnel is not None]
-        return tuple(tunnel for tunnel in (*live, *self._retired) if tunnel.ended is None)
+        self._tunnels = [tunnel for tunnel in self._tunnels if tunnel.ended is None]
+        return tuple(self._tunnels)
 
     async def prepare(self) -> None:
         """Make sure that there is a tunnel.  Raises what opening one raises."""
@@ -96,16 +97,16 @@ class TunnelPool:
             finally:
                 slot.reserved -= 1
             shared = tunnel.load > 0
-            with anyio.move_on_after(PATIENCE if shared else None):
+            with suppress(SpoiledTunnelError), anyio.move_on_after(PATIENCE if shared else None) as limit:
                 return await tunnel.open(port, end_of_input)
-            slot.silent = True
+            slot.silent |= limit.cancelled_caught
 
     def _choose(self) -> _Slot:
         self._slots = [slot for slot in self._slots if slot.usable]
-        free = next((slot for slot in self._slots if not slot.load), None)
+        flowing = [slot for slot in self._slots if not slot.congested]
+        free = next((slot for slot in flowing if not slot.load), None)
         if free is not None:
             return free
-        flowing = [slot for slot in self._slots if not slot.congested]
         if len(flowing) >= self._limit or len(self._slots) >= 2 * self._limit:
             return min(flowing or self._slots, key=lambda slot: slot.load)
         slot = _Slot()
@@ -122,8 +123,18 @@ class TunnelPool:
                 except Exception as error:
                     slot.failure = error
                     raise
-                self._tasks.start_soon(TunnelKeeper(slot.tunnel).run)
+                slot.tunnel.spoiled = slot not in self._slots  # retired meanwhile
+                await self._keep(slot.tunnel)
             return slot.tunnel
+
+    async def _keep(self, tunnel: Tunnel) -> None:
+        try:
+            self._tasks.start_soon(TunnelKeeper(tunnel).run)
+        except BaseException:  # there are no tasks any more
+            with anyio.CancelScope(shield=True):
+                await tunnel.leave()
+            raise
+        self._tunnels = [*self.tunnels, tunnel]
 
     def retire(self) -> None:
         """Open nothing more in the tunnels that are there; they end with their connections."""
@@ -131,9 +142,7 @@ class TunnelPool:
             if slot.tunnel is not None and slot.tunnel.ended is None:
                 slot.tunnel.spoiled = True
                 slot.tunnel.poke()
-                self._retired.append(slot.tunnel)
         self._slots.clear()
-        self._retired = [tunnel for tunnel in self._retired if tunnel.ended is None]
 
     def _note(self, _tunnel: Tunnel) -> None:
         self._changed.set()

@@ -34,11 +34,15 @@ from kubex_stream.session.pair import Pair
 from kubex_stream.session.pressure import Pressure
 from kubex_stream.session.turns import Turns
 
-__all__ = ("Tunnel",)
+__all__ = ("SpoiledTunnelError", "Tunnel")
 
 #: Seconds that a server which is not stuck takes for a frame or a ping, and more.
 CONGESTED: Final = 0.5
 _logger = logging.getLogger("kubex_stream")
+
+
+class SpoiledTunnelError(Exception):
+    """The tunnel takes no new connections any more."""
 
 
 class Tunnel:
@@ -76,6 +80,7 @@ class Tunnel:
         self._open: set[Pair] = set()
         self._pressure = Pressure(options, path)
         self._turns: Turns[Pair] = Turns(self._may_go_on)
+        self._reading: anyio.CancelScope | None = None  # of the connection whose turn it is
         self._requests = 0
         self._released = released
         self._observer = observer
@@ -110,12 +115,14 @@ class Tunnel:
         """Open a connection to a port and wait for the server's answer.  Cancelling it leaves nothing.
 
         :raises PortForwardError: the server refused, or the tunnel is lost
+        :raises SpoiledTunnelError: nothing was sent, and another tunnel is needed
         """
         pair = Pair(self, port, end_of_input)
         self._open.add(pair)
         for each in self._open:
             self._weigh(each)  # one that had the tunnel for itself has it no longer
         try:
+            await checkpoint()  # one that is cancelled already spoils nothing
             await self._sent(pair, lambda: self._opening_frames(pair))
             await pair.opened()
         except BaseException:
@@ -124,6 +131,8 @@ class Tunnel:
         return pair
 
     def _opening_frames(self, pair: Pair) -> bytes:
+        if self.spoiled:
+            raise SpoiledTunnelError  # while this waited for its turn; the server would read another port in its headers
         for_errors, for_data = pair_headers(pair.port, self._requests)
         self._requests += 1
         try:
@@ -138,7 +147,7 @@ class Tunnel:
     def abandon(self, pair: Pair) -> None:
         """Give a connection up at once: what it had sent may be lost."""
         pair.closed = True
-        if not pair.over:
+        if pair.error_id and not pair.over:
             self.spoiled = True  # the server may be stuck with what is on its way
         self._drop(pair)
 
@@ -148,11 +157,19 @@ class Tunnel:
             self._drop(pair)
         self.poke()
 
+    def interrupt(self, pair: Pair) -> None:
+        """Let the task that receives from a connection look at it, whatever it waits for."""
+        if pair is self._turns.reader and self._reading is not None:
+            self._reading.cancel()
+        self._turns.wake(pair)
+        self._turns.hand_over()  # it may have been this one's turn, which it does not take now
+
     def concluded(self, pair: Pair) -> None:
         """The server has ended a connection."""
         if pair.closed:
             self._drop(pair)
         self._turns.wake(pair)
+        self._turns.hand_over()
 
     def _drop(self, pair: Pair) -> None:
         for stream_id in (pair.data_id, pair.error_id):
@@ -177,7 +194,7 @@ class Tunnel:
         if turns.taken or self._pressure:
             await turns.wait(wanted)
             return None
-        with turns.take(wanted):
+        with turns.take(wanted), anyio.CancelScope() as self._reading:
             while self._may_go_on() and not turns.news:
                 direct = await self._read_message()
                 if direct is not None:
@@ -235,7 +252,8 @@ class Tunnel:
                 pair.error_text(payload)
                 continue
             pair.arrived(payload)
-            if pair is self._turns.reader and direct is None and not pair.buffer.size and not pair.closed:
+            wanted = pair is self._turns.reader and not (pair.opening or pair.closed)
+            if wanted and direct is None and not pair.buffer.size:
                 direct = payload
             else:
                 pair.put(payload)
@@ -291,7 +309,8 @@ class Tunnel:
     def _data_frame(self, pair: Pair, payload: bytes | memoryview, fin: bool) -> bytes:
         frame = self.spdy.data(pair.data_id, payload, fin=fin)
         if not frame:
-            raise pair.failure or pair.error("reset", f"the connection to port {pair.port} was reset")
+            pair.check_open()  # it may have been closed here while this waited for its turn
+            raise pair.error("reset", f"the connection to port {pair.port} was reset")
         return frame
 
     async def _sent(self, pair: Pair, make: Callable[[], bytes]) -> None:

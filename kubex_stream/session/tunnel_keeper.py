@@ -2,7 +2,8 @@
 
 Rules of this file:
 - The ping is SPDY's, as in client-go: it is data to everything on the way, and only it keeps the runtime's four-hour idle timer from ending
-  the tunnel (k8s.io/cri-streaming portforward/httpstream.go).  It goes out after an interval in which nothing came.
+  the tunnel (k8s.io/cri-streaming portforward/httpstream.go).  It goes out after an interval in which nothing came, and when much has been
+  sent of which it is not known that the server took it.
 - A server that is busy handing our bytes to a pod answers nothing, so much that it has not confirmed suspends the deadline; and time in
   which nobody reads does not count.
 - Nothing here waits for sending: frames are queued.
@@ -50,6 +51,7 @@ class TunnelKeeper:
                         due = pair.due()
                         if due is not None and due <= time.monotonic():
                             pair.look()
+                tunnel.spoiled = True  # nothing is to be opened in it while it is being left
                 tasks.cancel_scope.cancel()
         finally:
             with anyio.CancelScope(shield=True):
@@ -70,8 +72,8 @@ class TunnelKeeper:
         with anyio.move_on_after(self._tick()):
             if unread:
                 await tunnel.read_ahead()
-            else:
-                await tunnel.poked.wait()
+            # Whoever has interrupted that reads now.  To take its turn back at once would be a race without an end.
+            await tunnel.poked.wait()
         return unread or (reading and tunnel.reading)
 
     def _tick(self) -> float:
@@ -87,6 +89,8 @@ class TunnelKeeper:
         elapsed, self._looked = now - self._looked, now
         if tunnel.frames_in != self._frames:
             self._frames, self._quiet, self._silence = tunnel.frames_in, 0.0, 0.0
+            if tunnel.bytes_out - tunnel.confirmed >= STALLING // 2:
+                self._ping()  # or what has flowed long ago would hide a death for ever
             return
         if not read:
             return
@@ -98,7 +102,11 @@ class TunnelKeeper:
             tunnel.fail(f"no sign of life from the server for {self._silence:.0f} s: pings were not answered")
         elif interval is not None and self._quiet >= interval:
             self._quiet = 0.0
-            if tunnel.pinged is None:
-                ping_id, frame = tunnel.spdy.ping()
-                tunnel.pinged = (ping_id, now, tunnel.bytes_out)
-                tunnel.sender.queue(frame)
+            self._ping()
+
+    def _ping(self) -> None:
+        tunnel = self._tunnel
+        if tunnel.pinged is None and tunnel.options.heartbeat is not None:
+            ping_id, frame = tunnel.spdy.ping()
+            tunnel.pinged = (ping_id, time.monotonic(), tunnel.bytes_out)
+            tunnel.sender.queue(frame)
