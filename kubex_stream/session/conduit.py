@@ -8,7 +8,11 @@ from dataclasses import dataclass
 from kubex_stream.errors import PortForwardError, PortForwardFailure
 from kubex_stream.statistics import SessionStatistics
 
-__all__ = ("Conduit", "EndOfInput")
+__all__ = ("Conduit", "EndOfInput", "SpoiledTunnelError")
+
+
+class SpoiledTunnelError(Exception):
+    """A tunnel takes no new connections any more, and nothing was sent; another one is needed."""
 
 
 @dataclass(frozen=True, slots=True)

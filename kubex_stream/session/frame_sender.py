@@ -15,7 +15,6 @@ from collections.abc import Callable
 import anyio
 
 from kubex_stream.client.websocket import WebSocketConnection
-from kubex_stream.errors import ConnectionLost
 
 __all__ = ("FrameSender",)
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
 import anyio
@@ -26,6 +26,7 @@ from kubex_stream.errors import ConnectionLost, KubexClientException, UnreadChan
 from kubex_stream.protocol.channels import ERROR_CHANNEL, STDERR_CHANNEL, STDOUT_CHANNEL, ChannelProtocol
 from kubex_stream.session.buffer import ChannelBuffer
 from kubex_stream.session.ending import Ending, EndingReader, StatusReader, broken
+from kubex_stream.session.leaving import let_go
 from kubex_stream.session.sender import Sender
 from kubex_stream.statistics import SessionStatistics
 
@@ -311,22 +312,12 @@ class ChannelSession:
         """
         ended = self.ending is not None
         self.end(Ending(error=anyio.ClosedResourceError()))
+        timeout = self.options.close_timeout + 1
         try:
-            if (kill and not ended) or not await self._bounded(self.connection.close):
-                await self._bounded(self.connection.abort)
+            await let_go(self.connection, timeout=timeout, path=self.path, at_once=kill and not ended)
         finally:
             for buffer in self.outputs.values():
                 buffer.close()
-
-    async def _bounded(self, leaving: Callable[[], Awaitable[None]]) -> bool:
-        """Whether it came to its end in time; a transport keeps its own, shorter limit, or ought to."""
-        with anyio.move_on_after(self.options.close_timeout + 1) as limit:
-            try:
-                await leaving()
-            except Exception:  # what came before is worth more than how the connection was left
-                _logger.exception("%s: leaving the connection failed", self.path)
-                return False
-        return not limit.cancelled_caught
 
 
 def output_buffers(options: ClientOptions, *, stdout: bool, stderr: bool, merge: bool) -> dict[int, ChannelBuffer]:

@@ -90,6 +90,11 @@ class Pair(Conduit):
         self.tunnel.relieve(self)
         return piece
 
+    @property
+    def takes_directly(self) -> bool:
+        """Whether whoever reads for this connection can have the next payload itself."""
+        return not (self.opening or self.closed or self.buffer.size)
+
     async def opened(self) -> None:
         """Wait until the server has answered for both streams.
 
@@ -270,6 +275,6 @@ class Pair(Conduit):
             frames_in=self._frames_in,
             frames_out=self._frames_out,
             idle_seconds=max(0.0, time.monotonic() - self._last_arrival),
-            rtt=self.tunnel.rtt,
+            rtt=self.tunnel.pings.rtt,
             spooled=self.spooled,
         )

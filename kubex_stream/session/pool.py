@@ -17,9 +17,9 @@ from typing import Final
 import anyio
 from anyio.abc import TaskGroup
 
-from kubex_stream.session.conduit import EndOfInput
+from kubex_stream.session.conduit import EndOfInput, SpoiledTunnelError
 from kubex_stream.session.pair import Pair
-from kubex_stream.session.tunnel import SpoiledTunnelError, Tunnel
+from kubex_stream.session.tunnel import Tunnel
 from kubex_stream.session.tunnel_keeper import TunnelKeeper
 
 __all__ = ("TunnelPool",)

@@ -12,7 +12,6 @@ Rules of this file:
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable
 from typing import Final
@@ -28,21 +27,18 @@ from kubex_stream.protocol import spdy_connection as events
 from kubex_stream.protocol.portforward import pair_headers
 from kubex_stream.protocol.spdy_connection import SpdyConnection
 from kubex_stream.protocol.spdy_headers import SpdyError
-from kubex_stream.session.conduit import EndOfInput
+from kubex_stream.session.conduit import EndOfInput, SpoiledTunnelError
 from kubex_stream.session.frame_sender import FrameSender
+from kubex_stream.session.leaving import let_go
 from kubex_stream.session.pair import Pair
+from kubex_stream.session.ping import PingLog
 from kubex_stream.session.pressure import Pressure
 from kubex_stream.session.turns import Turns
 
-__all__ = ("SpoiledTunnelError", "Tunnel")
+__all__ = ("Tunnel",)
 
 #: Seconds that a server which is not stuck takes for a frame or a ping, and more.
 CONGESTED: Final = 0.5
-_logger = logging.getLogger("kubex_stream")
-
-
-class SpoiledTunnelError(Exception):
-    """The tunnel takes no new connections any more."""
 
 
 class Tunnel:
@@ -71,10 +67,8 @@ class Tunnel:
         self.spoiled = False
         #: Makes the keeper look now; replaced by the keeper.
         self.poked = anyio.Event()
-        self.rtt: float | None = None
+        self.pings = PingLog()
         self.frames_in = self.bytes_out = 0
-        self.pinged: tuple[int, float, int] | None = None  # id, when, and bytes_out before it
-        self.confirmed = 0  # bytes that the server had taken when it answered a ping
         self.empty_since = time.monotonic()
         self._pairs: dict[int, Pair] = {}  # by the ids of both streams
         self._open: set[Pair] = set()
@@ -106,8 +100,7 @@ class Tunnel:
     @property
     def congested(self) -> bool:
         """Whether the server seems to be stuck with what it was sent, for one of the connections."""
-        unanswered = 0.0 if self.pinged is None else time.monotonic() - self.pinged[1]
-        return max(self.sender.waiting, unanswered) > CONGESTED
+        return max(self.sender.waiting, self.pings.waiting) > CONGESTED
 
     # Opening ----------------------------------------------------------------------------------------------------------
 
@@ -252,8 +245,7 @@ class Tunnel:
                 pair.error_text(payload)
                 continue
             pair.arrived(payload)
-            wanted = pair is self._turns.reader and not (pair.opening or pair.closed)
-            if wanted and direct is None and not pair.buffer.size:
+            if direct is None and pair is self._turns.reader and pair.takes_directly:
                 direct = payload
             else:
                 pair.put(payload)
@@ -274,9 +266,7 @@ class Tunnel:
                 if pair is not None:
                     pair.stream_ended(stream_id, reset=isinstance(event, events.StreamReset))
             case events.PingAnswered(ping_id):
-                if self.pinged is not None and self.pinged[0] == ping_id:
-                    self.rtt, self.confirmed = time.monotonic() - self.pinged[1], self.pinged[2]
-                    self.pinged = None
+                self.pings.answered(ping_id)
             case events.GoneAway():
                 self.fail("the server ended it (GOAWAY)")
             case events.Failed(error):
@@ -340,9 +330,7 @@ class Tunnel:
 
     @staticmethod
     def _loss(pair: Pair, cause: Exception) -> PortForwardError:
-        error = pair.error(
-            "lost", f"the connection to port {pair.port} broke, as its tunnel to the pod is lost: {cause}"
-        )
+        error = pair.error("lost", f"the connection to port {pair.port} broke with its tunnel to the pod: {cause}")
         error.__cause__ = cause
         return error
 
@@ -356,15 +344,7 @@ class Tunnel:
 
     async def leave(self) -> None:
         """Close the WebSocket; bounded by the close timeout."""
-        error = self.ended
+        error = self.ended  # where it had ended by itself
         self.fail("it was closed on this side")
-        for way in (self.connection.close, self.connection.abort):
-            with anyio.move_on_after(self.options.close_timeout + 1) as limit:
-                try:
-                    await way()
-                except Exception:
-                    _logger.exception("%s: leaving the connection failed", self.path)
-                    continue
-            if not limit.cancelled_caught:
-                break
+        await let_go(self.connection, timeout=self.options.close_timeout + 1, path=self.path)
         self._observer.closed(self.path, error)

@@ -89,13 +89,13 @@ class TunnelKeeper:
         elapsed, self._looked = now - self._looked, now
         if tunnel.frames_in != self._frames:
             self._frames, self._quiet, self._silence = tunnel.frames_in, 0.0, 0.0
-            if tunnel.bytes_out - tunnel.confirmed >= STALLING // 2:
+            if tunnel.bytes_out - tunnel.pings.confirmed >= STALLING // 2:
                 self._ping()  # or what has flowed long ago would hide a death for ever
             return
         if not read:
             return
         self._quiet += elapsed
-        if tunnel.pinged is not None and tunnel.bytes_out - tunnel.confirmed < STALLING:
+        if tunnel.pings.pending and tunnel.bytes_out - tunnel.pings.confirmed < STALLING:
             self._silence += elapsed
         deadline, interval = tunnel.options.heartbeat_timeout, tunnel.options.heartbeat
         if deadline is not None and self._silence > deadline:
@@ -106,7 +106,7 @@ class TunnelKeeper:
 
     def _ping(self) -> None:
         tunnel = self._tunnel
-        if tunnel.pinged is None and tunnel.options.heartbeat is not None:
+        if not tunnel.pings.pending and tunnel.options.heartbeat is not None:
             ping_id, frame = tunnel.spdy.ping()
-            tunnel.pinged = (ping_id, time.monotonic(), tunnel.bytes_out)
+            tunnel.pings.sent(ping_id, tunnel.bytes_out)
             tunnel.sender.queue(frame)

@@ -40,8 +40,8 @@ class Remote(Conduit):
         self._moved = anyio.Event()
         self.received = bytearray()
         self.ended = self.closed = False
-        #: So many bytes are taken until it says something; None for all.
-        self._takes = takes
+        #: So many bytes are taken, and no more until it ends; None for all.
+        self.takes = takes
 
     def say(self, *items: bytes | Exception) -> None:
         self._says.extend(items)
@@ -70,13 +70,17 @@ class Remote(Conduit):
         await checkpoint()
         view = memoryview(data)
         for start in range(0, len(view), 1000):
-            if self._says and isinstance(self._says[0], PortForwardError):
-                raise self._says[0]
+            self._check()
             self.received += view[start : start + 1000]
             self._move()
-            while self._takes is not None and len(self.received) >= self._takes:
+            while self.takes is not None and len(self.received) >= self.takes:
                 await self._moved.wait()
+                self._check()
             await checkpoint()
+
+    def _check(self) -> None:
+        if self._says and isinstance(self._says[0], Exception):
+            raise failure("closed")
 
     async def send_eof(self) -> None:
         self.ended = True
@@ -227,19 +231,20 @@ async def test_an_early_end_of_the_pods_side_reaches_a_client_that_is_still_send
     async with relaying(remote) as (_, client, failures):
         await client.send(b"begin")
         await remote.until(lambda: bool(remote.received))
-        remote.say(answer, anyio.EndOfStream(), failure("closed"))
-        remote._says.popleft  # noqa: B018
+        remote.say(answer, anyio.EndOfStream())
+        sent = anyio.Event()
         async with anyio.create_task_group() as tasks:
 
             async def send() -> None:
-                for _ in range(20):
+                for _ in range(100):
                     await client.send(bytes(10_000))
                     await checkpoint()
                 await client.send_eof()
+                sent.set()
 
             tasks.start_soon(send)
+            await sent.wait()
             assert await read(client) == (answer, True)
-            tasks.cancel_scope.cancel()
     assert failures == []
 
 
@@ -283,11 +288,12 @@ async def test_an_answer_that_begins_while_what_was_kept_is_sent_again() -> None
         await second.until(lambda: bool(second.received))
         second.say(b"answer")
         assert await client.receive() == b"answer"
-        second._takes = None
+        second.takes = None
         second.say()
         await second.until(lambda: second.received == question)
         second.say(anyio.EndOfStream())
         assert await read(client) == (b"", True)
+        await client.aclose()
     assert failures == []
 
 

@@ -34,7 +34,11 @@ def trouble(text: str) -> bytes:
 
 @asynccontextmanager
 async def conduit(
-    connection: MemoryConnection, options: ClientOptions = QUIET, *, end: EndOfInput = KEPT, observer: Observer | None = None
+    connection: MemoryConnection,
+    options: ClientOptions = QUIET,
+    *,
+    end: EndOfInput = KEPT,
+    observer: Observer | None = None,
 ) -> AsyncGenerator[LegacyConduit, None]:
     """A connection to port 80, with its keeper; not asked yet whether it is open."""
     made = LegacyConduit(connection, options, 80, end, path=PATH, observer=observer or Observer())

@@ -12,7 +12,16 @@ from anyio.lowlevel import checkpoint
 from kubex_stream import ClientOptions, PortForwardError
 from kubex_stream.session.conduit import EndOfInput
 from tests.session.test_turns import settled
-from tests.session.tunnel_peer import EchoPeer, PeerPair, SteppingPeer, TunnelPeer, absorbed, everything, opened, tunnel_to
+from tests.session.tunnel_peer import (
+    EchoPeer,
+    PeerPair,
+    SteppingPeer,
+    TunnelPeer,
+    absorbed,
+    everything,
+    opened,
+    tunnel_to,
+)
 
 pytestmark = pytest.mark.anyio
 

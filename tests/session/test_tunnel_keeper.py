@@ -33,13 +33,14 @@ async def test_a_silent_server_is_pinged_and_its_answer_measured() -> None:
     peer = SteppingPeer()
     async with tunnel_to(peer, brisk(timeout=0.5)) as tunnel:
         (pair,) = await opened(tunnel, 80)
-        assert tunnel.rtt is None
+        before = pair.statistics.rtt
+        assert before is None
         await peer.until(lambda: peer.pings >= 3)
-        assert tunnel.rtt is not None
-        assert 0 <= tunnel.rtt < PATIENCE
-        assert pair.statistics.rtt == tunnel.rtt
+        assert tunnel.pings.rtt is not None
+        assert 0 <= tunnel.pings.rtt < PATIENCE
+        assert pair.statistics.rtt == tunnel.pings.rtt
         assert tunnel.ended is None
-        assert tunnel.confirmed == tunnel.bytes_out == 0
+        assert tunnel.pings.confirmed == tunnel.bytes_out == 0
 
 
 async def test_a_tunnel_without_connections_is_pinged_too() -> None:
@@ -52,7 +53,7 @@ async def test_there_is_one_ping_under_way_at_a_time() -> None:
     peer = SteppingPeer()
     async with tunnel_to(peer, brisk()) as tunnel:
         peer.deaf = True
-        await eventually(lambda: tunnel.pinged is not None)
+        await eventually(lambda: tunnel.pings.pending)
         await anyio.sleep(0.05)  # for more of them to go out, if they would
         assert len(peer.sent) == 1
 
@@ -106,7 +107,7 @@ async def test_a_server_that_is_busy_with_many_unconfirmed_bytes_is_not_lost() -
         await pair.send(bytes(tunnel_keeper.STALLING))
         await anyio.sleep(0.15)
         assert tunnel.ended is None
-        assert tunnel.pinged is not None
+        assert tunnel.pings.pending
 
 
 async def test_many_bytes_that_were_confirmed_hide_no_death() -> None:
@@ -115,7 +116,7 @@ async def test_many_bytes_that_were_confirmed_hide_no_death() -> None:
         (pair,) = await opened(tunnel, 80)
         for _ in range(3):
             await pair.send(bytes(tunnel_keeper.STALLING))
-            await eventually(lambda: tunnel.confirmed == tunnel.bytes_out)
+            await eventually(lambda: tunnel.pings.confirmed == tunnel.bytes_out)
         peer.deaf = True
         with pytest.raises(PortForwardError, match="no sign of life"):
             await pair.receive()
@@ -129,7 +130,7 @@ async def test_bytes_that_flow_both_ways_are_confirmed_on_the_way() -> None:
             await pair.send(bytes(32 * 1024))
             assert len(await pair.receive()) == 32 * 1024
         tunnel.poke()
-        await eventually(lambda: tunnel.confirmed >= tunnel_keeper.STALLING)
+        await eventually(lambda: tunnel.pings.confirmed >= tunnel_keeper.STALLING)
 
 
 async def test_time_in_which_nobody_reads_does_not_count() -> None:

@@ -116,7 +116,8 @@ async def test_news_wakes_the_one_that_it_is_for_while_another_reads_on() -> Non
             turns.wake("second")
             await settled()
             assert waiting.woken == ["second"]
-            assert not turns.news
+            before = turns.news
+            assert not before
             turns.wake("nobody")
             turns.wake("reader")
             assert turns.news
@@ -148,8 +149,9 @@ async def test_nobody_is_woken_while_reading_is_not_allowed_and_somebody_when_it
 async def test_who_reads_for_others_leaves_as_soon_as_somebody_waits() -> None:
     async def test(turns: Turns[str], waiting: Waiting) -> None:
         with turns.take_for_others():
-            assert turns.taken
-            assert turns.reader is None
+            taken, reader = turns.taken, turns.reader
+            assert taken
+            assert reader is None
             await waiting.add("first")
             await anyio.sleep_forever()
         assert not turns.taken

@@ -1,0 +1,525 @@
+"""Connections to one target: which protocol carries them, and what happens when the pod or a tunnel is lost."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import anyio
+import pytest
+
+from kubex_stream import (
+    ApiError,
+    ClientOptions,
+    ConnectionFailed,
+    ConnectionLost,
+    Forbidden,
+    KubexClientException,
+    NotFound,
+    Pods,
+    PortForwardError,
+    ProtocolViolation,
+    StreamTimeout,
+    Unauthorized,
+)
+from kubex_stream.api.forwarder import PortForwarder
+from kubex_stream.client import Response
+from kubex_stream.protocol.portforward import LEGACY_PROTOCOL, TUNNEL_PROTOCOL
+from kubex_stream.session.forward_stream import PortForwardStream
+from tests.api.forwarding import NO_TUNNELS, ForwardingClient, LegacyEcho
+from tests.client.memory import refusal
+from tests.session.memory import PATIENCE, SteppingConnection
+from tests.session.test_turns import settled
+from tests.session.tunnel_peer import EchoPeer, PeerPair, SteppingPeer, TunnelPeer
+
+pytestmark = pytest.mark.anyio
+
+
+@asynccontextmanager
+async def forwarding(
+    client: ForwardingClient, target: str = "web-0", **options: Any
+) -> AsyncGenerator[PortForwarder, None]:
+    """A forwarder; whatever it has opened has to be closed at the end."""
+    async with client:
+        with anyio.fail_after(PATIENCE):
+            async with Pods(client).portforward.forwarder(target, **options) as forwarder:
+                yield forwarder
+    assert client.retries.open == 0
+    assert all(connection.closed for connection in client.connections)
+
+
+async def echo(stream: PortForwardStream, data: bytes = b"echo") -> None:
+    await stream.send(data)
+    received = b""
+    while len(received) < len(data):
+        received += await stream.receive()
+    assert received == data
+
+
+# Life ---------------------------------------------------------------------------------------------------------------------
+
+
+async def test_entering_finds_the_pod_and_opens_the_first_tunnel_which_connections_use() -> None:
+    client = ForwardingClient()
+    async with forwarding(client, headers={"X-Given": "1"}) as forwarder:
+        assert (client.lookups, forwarder.tunnels) == (1, 1)
+        async with forwarder.connect(80) as stream:
+            assert (stream.pod, stream.port, stream.protocol) == ("web-0", 80, TUNNEL_PROTOCOL)
+            await echo(stream)
+        stream = await forwarder.connect("http")
+        assert stream.port == 8080
+        await echo(stream)
+        await stream.aclose()
+        assert (client.lookups, len(client.handshakes)) == (1, 1)
+    assert all(headers["X-Given"] == "1" for headers in client.headers)
+
+
+async def test_a_services_ports_are_translated() -> None:
+    client = ForwardingClient()
+    async with forwarding(client, "svc/web") as forwarder:
+        for port in (80, "web"):
+            async with forwarder.connect(port) as stream:
+                assert (stream.pod, stream.port) == ("web-0", 8080)
+                await echo(stream)
+        with pytest.raises(NotFound):
+            await forwarder.connect(8080)
+
+
+async def test_it_is_used_only_while_it_is_entered_and_entered_once() -> None:
+    client = ForwardingClient()
+    async with client:
+        forwarder = Pods(client).portforward.forwarder("web-0")
+        assert forwarder.tunnels == 0
+        with pytest.raises(RuntimeError, match="async with"):
+            await forwarder.connect(80)
+        async with forwarder:
+            with pytest.raises(RuntimeError, match="once"):
+                await forwarder.__aenter__()
+        with pytest.raises(RuntimeError, match="async with"):
+            await forwarder.connect(80)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"protocol": "spdy"}, {"max_tunnels": 0}, {"half_close_delay": -1}, {"half_close_delay": float("inf")},
+        {"half_close_delay": float("nan")}, {"reconnect": -1}, {"reconnect": float("nan")}, {"reconnect": float("inf")},
+    ],
+    ids=str,
+)  # fmt: skip
+async def test_wrong_options_are_refused_at_once(options: dict[str, Any]) -> None:
+    async with ForwardingClient() as client:
+        with pytest.raises(ValueError, match=next(iter(options))):
+            Pods(client).portforward.forwarder("web-0", **options)
+
+
+@pytest.mark.parametrize("error", [ZeroDivisionError, None])
+async def test_leaving_ends_what_is_open_and_leaves_nothing(error: type[Exception] | None) -> None:
+    client = ForwardingClient()
+    ends: list[KubexClientException] = []
+
+    async def read(stream: PortForwardStream) -> None:
+        try:
+            await stream.receive()
+        except KubexClientException as end:
+            ends.append(end)
+
+    async with anyio.create_task_group() as tasks:
+        try:
+            async with forwarding(client) as forwarder:
+                for _ in range(3):
+                    tasks.start_soon(read, await forwarder.connect(7))
+                await settled()
+                assert forwarder.tunnels == 3
+                if error is not None:
+                    raise error
+        except ZeroDivisionError:
+            assert error is not None
+    assert len(ends) == 3
+    assert all(isinstance(end, PortForwardError) and end.kind == "lost" for end in ends)
+    assert [peer.closed_with for peer in client.tunnels] == [1000] * 3
+
+
+@pytest.mark.parametrize("steps", range(0, 24, 2))
+async def test_entering_and_connecting_can_be_cancelled_at_every_step(steps: int) -> None:
+    client = ForwardingClient()
+
+    async def use(scope: anyio.CancelScope) -> None:
+        with scope:
+            async with forwarding(client) as forwarder, forwarder.connect(7) as stream:
+                await echo(stream)
+                await stream.receive()
+
+    async with anyio.create_task_group() as tasks:
+        scope = anyio.CancelScope()
+        tasks.start_soon(use, scope)
+        for _ in range(steps):
+            await anyio.lowlevel.checkpoint()
+        scope.cancel()
+    assert client.retries.open == 0
+    assert all(connection.closed for connection in client.connections)
+
+
+async def test_leaving_waits_until_what_was_sent_has_arrived() -> None:
+    class Slow(SteppingPeer):
+        def on_end(self, pair: PeerPair) -> None:
+            assert not self.closed
+            self.finish_later = pair
+
+        finish_later: PeerPair | None = None
+
+    client, peer = ForwardingClient(), Slow()
+    client.answers[TUNNEL_PROTOCOL] = [peer]
+    left = anyio.Event()
+
+    async def use() -> None:
+        async with forwarding(client) as forwarder, forwarder.connect(7) as stream:
+            await stream.send(b"last words")
+        left.set()
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(use)
+        await peer.until(lambda: peer.finish_later is not None)
+        await settled()
+        assert not peer.closed
+        assert not left.is_set()
+        assert peer.finish_later is not None
+        peer.finish_later.end()
+
+
+async def test_a_connection_that_is_being_opened_while_the_forwarder_is_left_is_an_error_and_leaves_nothing() -> None:
+    client = ForwardingClient()
+    begun, go_on = anyio.Event(), anyio.Event()
+
+    class Slow(EchoPeer):
+        @property
+        def negotiated_subprotocol(self) -> str | None:
+            return TUNNEL_PROTOCOL
+
+    peer = Slow()
+    client.answers[TUNNEL_PROTOCOL] = [EchoPeer()]
+    usual = client.open_websocket
+
+    async def slow(request: Any, subprotocols: Any) -> Any:
+        begun.set()
+        await go_on.wait()
+        return await usual(request, subprotocols)
+
+    async with anyio.create_task_group() as tasks:
+        async with forwarding(client) as forwarder:
+            client.answers[TUNNEL_PROTOCOL] = [peer]
+            client.open_websocket = slow  # type: ignore[method-assign]
+
+            async def connect() -> None:
+                with pytest.raises((RuntimeError, KubexClientException)):
+                    await forwarder.connect(7)
+
+            first = await forwarder.connect(7)
+            tasks.start_soon(connect)
+            await begun.wait()
+            await first.aclose()
+        go_on.set()
+    assert peer.closed
+
+
+# Protocols ----------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("code", [400, 403, 404, 405, 501])
+async def test_where_the_tunnels_handshake_is_refused_the_older_protocol_follows_for_good(code: int) -> None:
+    client = ForwardingClient()
+    client.answers[TUNNEL_PROTOCOL] = [Response(code, [], b"no tunneling spdy protocols provided")]
+    async with forwarding(client) as forwarder:
+        for port in (80, 81):
+            async with forwarder.connect(port) as stream:
+                assert (stream.protocol, stream.port) == (LEGACY_PROTOCOL, port)
+                await echo(stream)
+        assert forwarder.tunnels == 0
+    assert [protocol for _, protocol in client.handshakes] == [TUNNEL_PROTOCOL, LEGACY_PROTOCOL, LEGACY_PROTOCOL]
+    assert len({id(connection) for connection in client.connections}) == 2
+
+
+async def test_a_server_that_chooses_something_else_is_not_spoken_to_in_tunnels() -> None:
+    client = ForwardingClient()
+    client.answers[TUNNEL_PROTOCOL] = [SteppingConnection(protocol=LEGACY_PROTOCOL)]
+    async with forwarding(client) as forwarder, forwarder.connect(80) as stream:
+        assert stream.protocol == LEGACY_PROTOCOL
+        await echo(stream)
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind"),
+    [
+        (refusal(403, message="you may not"), Forbidden),
+        (refusal(404, message="no such pod"), NotFound),
+        (refusal(400, message="pod does not run"), ApiError),
+        (refusal(401), Unauthorized),
+        (Response(500, [], b"oops"), ApiError),
+        (Response(200, [], b"hello"), ApiError),
+        (ConnectionFailed("no route"), ConnectionFailed),
+        (ConnectionLost("reset"), ConnectionLost),
+    ],
+    ids=repr,
+)
+async def test_what_is_no_refusal_of_the_protocol_is_an_error(
+    answer: Response | Exception, kind: type[Exception]
+) -> None:
+    client = ForwardingClient()
+    client.answers[TUNNEL_PROTOCOL] = [answer]
+    with pytest.raises(kind):
+        async with forwarding(client):
+            pytest.fail("entered")
+    assert [protocol for _, protocol in client.handshakes] == [TUNNEL_PROTOCOL]
+
+
+@pytest.mark.parametrize("kind", [Forbidden, ProtocolViolation])
+async def test_a_forced_tunnel_has_no_fallback(kind: type[Exception]) -> None:
+    client = ForwardingClient()
+    other = SteppingConnection(protocol=LEGACY_PROTOCOL)
+    client.answers[TUNNEL_PROTOCOL] = [NO_TUNNELS if kind is Forbidden else other]
+    with pytest.raises(kind):
+        async with forwarding(client, protocol="tunnel"):
+            pytest.fail("entered")
+    assert [protocol for _, protocol in client.handshakes] == [TUNNEL_PROTOCOL]
+
+
+async def test_the_older_protocol_alone_opens_nothing_before_it_is_needed() -> None:
+    client = ForwardingClient()
+    async with forwarding(client, protocol="legacy") as forwarder:
+        assert client.handshakes == []
+        async with forwarder.connect(80) as stream:
+            await echo(stream)
+    assert [protocol for _, protocol in client.handshakes] == [LEGACY_PROTOCOL]
+
+
+async def test_an_older_connection_to_the_wrong_port_is_an_error_and_closed() -> None:
+    client = ForwardingClient()
+    wrong = LegacyEcho(81)
+    client.answers[LEGACY_PROTOCOL] = [wrong]
+    async with forwarding(client, protocol="legacy") as forwarder:
+        with pytest.raises(PortForwardError, match="asked for port 80"):
+            await forwarder.connect(80)
+        assert wrong.closed
+
+
+@pytest.mark.parametrize("share", [False, True])
+async def test_connections_share_only_where_it_is_asked_for_or_needed(share: bool) -> None:
+    client = ForwardingClient()
+    async with forwarding(client, share=share, max_tunnels=2) as forwarder:
+        streams = [await forwarder.connect(7) for _ in range(4)]
+        assert forwarder.tunnels == (1 if share else 2)
+        for number, stream in enumerate(streams):
+            await echo(stream, b"%d" % number)
+        for stream in streams:
+            await stream.aclose()
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "delay", "cuts"),
+    [
+        ("containerd", None, 1.0, True),
+        ("cri-o", None, 0.0, False),
+        ("odd", None, 1.0, False),
+        ("containerd", 0.0, 0.0, True),
+        ("cri-o", 3.0, 3.0, False),
+    ],
+)
+async def test_what_becomes_of_an_end_depends_on_the_runtime(
+    name: str, given: float | None, delay: float, cuts: bool
+) -> None:
+    client = ForwardingClient()
+    client.runtime = name
+    async with forwarding(client, half_close_delay=given) as forwarder, forwarder.connect(7) as stream:
+        conduit = stream._conduit  # noqa: SLF001
+        assert (conduit.end_of_input.patience, conduit.end_of_input.cuts) == (delay, cuts)
+
+
+# Recovery -----------------------------------------------------------------------------------------------------------------
+
+
+async def test_after_a_lost_tunnel_a_new_connection_looks_for_the_pod_again() -> None:
+    client = ForwardingClient()
+    async with forwarding(client, "svc/web") as forwarder:
+        stream = await forwarder.connect(80)
+        client.pod = "web-1"
+        client.tunnels[0].lose("node is gone")
+        with pytest.raises(PortForwardError) as caught:
+            await stream.receive()
+        assert caught.value.kind == "lost"
+        async with forwarder.connect(80) as again:
+            assert again.pod == "web-1"
+            await echo(again)
+        assert client.handshakes[-1][0].endswith("/pods/web-1/portforward")
+        await stream.aclose()
+    assert client.retries.retries == []  # nothing had to be tried twice
+
+
+async def test_after_a_connection_told_that_the_pod_is_gone_its_tunnels_are_left() -> None:
+    client = ForwardingClient()
+    async with forwarding(client, "svc/web") as forwarder:
+        stream, other = await forwarder.connect(80), await forwarder.connect(80)
+        client.pod = "web-1"
+        client.tunnels[0].pairs[0].refuse("network namespace for sandbox 5b2f is closed")
+        with pytest.raises(PortForwardError) as caught:
+            await stream.receive()
+        assert caught.value.kind == "gone"
+        await stream.aclose()
+        await client.tunnels[0].until(lambda: client.tunnels[0].closed)
+        async with forwarder.connect(80) as again:
+            assert again.pod == "web-1"
+        await echo(other)  # what was open goes on as long as it can
+        await other.aclose()
+
+
+async def test_what_an_old_connection_finds_does_not_count_for_a_pod_that_was_found_since() -> None:
+    client = ForwardingClient()
+    async with forwarding(client, "svc/web") as forwarder:
+        first, second = await forwarder.connect(80), await forwarder.connect(80)
+        for peer in client.tunnels:
+            peer.lose()
+        with pytest.raises(PortForwardError):
+            await first.receive()
+        third = await forwarder.connect(80)
+        lookups = client.lookups
+        for _ in range(2):
+            with pytest.raises(PortForwardError):
+                await second.receive()
+            with pytest.raises(PortForwardError):
+                await first.receive()
+        await third.aclose()
+        async with forwarder.connect(80) as fourth:
+            await echo(fourth)
+        assert client.lookups == lookups
+        assert len(client.handshakes) <= 4
+
+
+async def test_opening_is_tried_again_while_the_pod_is_being_replaced() -> None:
+    client = ForwardingClient()
+    async with forwarding(client, "svc/web") as forwarder:
+        stream = await forwarder.connect(80)
+        client.tunnels[0].lose()
+        with pytest.raises(PortForwardError):
+            await stream.receive()
+        client.pod = None
+
+        async with anyio.create_task_group() as tasks:
+
+            async def connect() -> None:
+                async with forwarder.connect(80) as again:
+                    assert again.pod == "web-1"
+                    await echo(again)
+
+            tasks.start_soon(connect)
+            with anyio.fail_after(PATIENCE):
+                while len(client.retries.retries) < 2:
+                    await anyio.sleep(0.01)
+            client.pod = "web-1"
+        pauses = [pause for _, pause in client.retries.retries]
+        assert 0.05 <= pauses[0] <= 0.1
+        assert 0.1 <= pauses[1] <= 0.2
+        assert all(isinstance(error, NotFound) for error, _ in client.retries.retries)
+
+
+RECOVERABLE: list[Response | Exception] = [
+    ConnectionFailed("no route"),
+    ConnectionLost("reset"),
+    refusal(404, message="no such pod"),
+    refusal(500, message="error dialing backend"),
+    Response(502, [], b"bad gateway"),
+]
+
+
+@pytest.mark.parametrize("answer", RECOVERABLE, ids=repr)
+async def test_what_may_be_otherwise_in_a_moment_is_tried_again(answer: Response | Exception) -> None:
+    client = ForwardingClient()
+    async with forwarding(client) as forwarder:
+        client.answers[TUNNEL_PROTOCOL] = [answer]
+        first = await forwarder.connect(7)
+        async with forwarder.connect(7) as second:
+            await echo(second)
+        await first.aclose()
+        assert len(client.retries.retries) == 1
+
+
+@pytest.mark.parametrize("answer", [refusal(403, message="you may not"), refusal(401)], ids=repr)
+async def test_what_will_not_change_is_not_tried_again(answer: Response) -> None:
+    client = ForwardingClient()
+    async with forwarding(client) as forwarder:
+        first = await forwarder.connect(7)
+        client.answers[TUNNEL_PROTOCOL] = [answer]
+        with pytest.raises(ApiError):
+            await forwarder.connect(7)
+        assert client.retries.retries == []
+        await echo(first)
+        await first.aclose()
+
+
+async def test_giving_up_after_a_while_tells_the_last_error() -> None:
+    client = ForwardingClient()
+    async with forwarding(client, reconnect=0.3) as forwarder:
+        first = await forwarder.connect(7)
+        client.answers[TUNNEL_PROTOCOL] = [ConnectionFailed(f"try {number}") for number in range(100)]
+        with pytest.raises(ConnectionFailed, match=f"try {len(client.retries.retries) or ''}"):
+            await forwarder.connect(7)
+        assert 2 <= len(client.retries.retries) <= 4
+        await first.aclose()
+
+
+async def test_without_reconnecting_an_error_comes_at_once_and_the_next_connection_still_looks_again() -> None:
+    client = ForwardingClient()
+    async with forwarding(client, "svc/web", reconnect=0) as forwarder:
+        first = await forwarder.connect(80)
+        client.pod = "web-1"
+        client.answers[TUNNEL_PROTOCOL] = [refusal(404, message="pods web-0 not found")]
+        with pytest.raises(NotFound):
+            await forwarder.connect(80)
+        assert client.retries.retries == []
+        async with forwarder.connect(80) as again:
+            assert again.pod == "web-1"
+        await first.aclose()
+
+
+async def test_a_wrong_port_is_not_tried_again() -> None:
+    client = ForwardingClient()
+    async with forwarding(client) as forwarder:
+        with pytest.raises(NotFound, match="no port named 'https'"):
+            await forwarder.connect("https")
+        with pytest.raises(ValueError):
+            await forwarder.connect(0)
+        assert (client.retries.retries, client.lookups) == ([], 1)
+
+
+async def test_a_server_that_does_not_answer_for_a_connection_is_a_timeout() -> None:
+    client = ForwardingClient(ClientOptions(heartbeat=None, open_timeout=0.05, close_timeout=0.2))
+    client.answers[TUNNEL_PROTOCOL] = [TunnelPeer(accepts=False)]
+    async with forwarding(client, reconnect=0) as forwarder:
+        with pytest.raises(StreamTimeout, match="opening a connection to port 80"):
+            await forwarder.connect(80)
+        async with forwarder.connect(80) as stream:  # in a tunnel that is not stuck
+            await echo(stream)
+
+
+async def test_a_refused_connection_fails_alone_and_is_not_tried_again() -> None:
+    class Refusing(SteppingPeer):
+        def on_pair(self, pair: PeerPair) -> None:
+            if pair.port == 81:
+                pair.reset_errors()
+                pair.reset_data()
+            else:
+                pair.reply()
+
+        def on_data(self, pair: PeerPair, data: bytes) -> None:
+            pair.say(data)
+
+    client = ForwardingClient()
+    client.answers[TUNNEL_PROTOCOL] = [Refusing()]
+    async with forwarding(client, share=True) as forwarder:
+        stream = await forwarder.connect(80)
+        with pytest.raises(PortForwardError) as caught:
+            await forwarder.connect(81)
+        assert caught.value.kind == "reset"
+        await echo(stream)
+        client.tunnels[0].pairs[0].end()
+        await stream.aclose()
+    assert client.retries.retries == []
