@@ -189,13 +189,15 @@ class PortForwarder:
                 pod = await self._current_pod()
                 finding = self._found
                 number = pod.number(port)
-                return self._stream(await self._carry(pod, number), pod)
+                return self._stream(await self._carry(pod, number), pod, finding)
             except Exception as error:
                 pause = min(_LONGEST_PAUSE, 0.1 * 2**pauses) * random.uniform(0.5, 1.0)
                 wrong_port = number is None and self._pod is not None
-                if wrong_port or not _recoverable(error) or anyio.current_time() + pause > until:
+                if wrong_port or not _recoverable(error):
                     raise
                 self._forget(finding)
+                if anyio.current_time() + pause > until:
+                    raise
                 pauses += 1
                 _logger.info("%s: %s; trying again in %.1f s", self.target, error, pause)
                 self._client.observer.retried(self._path(self.target.name), error, pause)
@@ -224,8 +226,7 @@ class PortForwarder:
         async with self.connect(port) as stream, asyncio_streams(stream) as pair:
             yield pair
 
-    def _stream(self, conduit: Conduit, pod: ForwardedPod) -> PortForwardStream:
-        finding = self._found
+    def _stream(self, conduit: Conduit, pod: ForwardedPod, finding: int) -> PortForwardStream:
         return PortForwardStream(
             conduit,
             pod=pod.name,

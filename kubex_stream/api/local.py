@@ -18,7 +18,7 @@ from contextlib import suppress
 from typing import Final
 
 import anyio
-from anyio.lowlevel import checkpoint
+from anyio.lowlevel import cancel_shielded_checkpoint
 
 if sys.platform == "linux":
     import fcntl
@@ -57,7 +57,7 @@ class LocalConnection:
             except BlockingIOError:
                 await self._wait(anyio.wait_readable)
             else:
-                await checkpoint()
+                await cancel_shielded_checkpoint()  # a cancelled call loses nothing
                 return data
 
     async def send(self, data: bytes | memoryview) -> None:

@@ -39,13 +39,13 @@ class Retries(Observer):
         self.retries: list[tuple[Exception, float]] = []
         self.open = 0
 
-    def opened(self, path: str, subprotocol: str) -> None:
+    def opened(self, path: str, subprotocol: str) -> None:  # noqa: ARG002
         self.open += 1
 
-    def closed(self, path: str, error: BaseException | None) -> None:
+    def closed(self, path: str, error: BaseException | None) -> None:  # noqa: ARG002
         self.open -= 1
 
-    def retried(self, path: str, error: Exception, delay: float) -> None:
+    def retried(self, path: str, error: Exception, delay: float) -> None:  # noqa: ARG002
         self.retries.append((error, delay))
 
 

@@ -68,7 +68,7 @@ def test_no_ports_at_all(ports: Any) -> None:
         ("127.0.0.1", [("127.0.0.1", True)]),
         ("::1", [("::1", True)]),
         ("0:0:0:0:0:0:0:1", [("::1", True)]),
-        ("0.0.0.0", [("0.0.0.0", True)]),  # noqa: S104
+        ("0.0.0.0", [("0.0.0.0", True)]),
         (["127.0.0.1", "127.0.0.1"], [("127.0.0.1", True)]),
         (["localhost", "::1"], [("127.0.0.1", False), ("::1", True)]),
         (["::1", "localhost"], [("::1", True), ("127.0.0.1", False)]),
@@ -79,7 +79,9 @@ def test_addresses(given: str | list[str], expected: list[tuple[str, bool]]) -> 
     assert parse_addresses(given) == expected
 
 
-@pytest.mark.parametrize("given", ["", "example.com", "127.0.0.1:80", "[::1]", "256.1.1.1", ["localhost", "nope"], [], "127.1"])
+@pytest.mark.parametrize(
+    "given", ["", "example.com", "127.0.0.1:80", "[::1]", "256.1.1.1", ["localhost", "nope"], [], "127.1"]
+)
 def test_what_is_no_address(given: str | list[str]) -> None:
     with pytest.raises(ValueError, match="address"):
         parse_addresses(given)

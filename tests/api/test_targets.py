@@ -85,9 +85,11 @@ def test_targets_as_users_write_them(text: str, kind: str) -> None:
     assert str(target) == f"{kind}/web"
 
 
-@pytest.mark.parametrize("text", ["", "/", "svc/", "/web", "node/web", "svc/web/0", "Web", "..", "svc/..", "svc/a b", "a:80"])
+@pytest.mark.parametrize(
+    "text", ["", "/", "svc/", "/web", "node/web", "svc/web/0", "Web", "..", "svc/..", "svc/a b", "a:80"]
+)
 def test_what_is_no_target(text: str) -> None:
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match=r"name|nothing that has ports"):
         Target.parse(text, "mine")
 
 
@@ -144,7 +146,8 @@ async def test_an_answer_that_is_no_object(content: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    ("container_id", "scheme"), [("containerd://abc", "containerd"), ("docker://abc", "docker"), ("odd", ""), (None, "")]
+    ("container_id", "scheme"),
+    [("containerd://abc", "containerd"), ("docker://abc", "docker"), ("odd", ""), (None, "")],
 )
 async def test_the_runtime_is_read_from_the_containers_ids(container_id: str | None, scheme: str) -> None:
     async with scripted(answer(pod(runtime=container_id)), configuration=CLUSTER) as client:
@@ -236,7 +239,17 @@ async def test_no_such_owner() -> None:
         (pod("a", ready=None), pod("b", deleted=True)),
         (pod("a", ready="2026-01-09T00:00:00Z"), pod("b", deleted=True)),
     ],
-    ids=["running", "ready", "ready longer", "ready since", "restarts", "older", "older unready", "stays unready", "stays"],
+    ids=[
+        "running",
+        "ready",
+        "ready longer",
+        "ready since",
+        "restarts",
+        "older",
+        "older unready",
+        "stays unready",
+        "stays",
+    ],
 )
 async def test_which_pod_of_two_is_taken(best: Object, other: Object) -> None:
     for items in ([best, other], [other, best]):
@@ -288,7 +301,7 @@ def test_a_port_for_udp_only_is_refused(port: int | str) -> None:
 @pytest.mark.parametrize("port", [0, -1, 65536])
 def test_numbers_that_are_no_ports(port: int) -> None:
     for target in (forwarded(), forwarded(of=service({"port": 80}))):
-        with pytest.raises(ValueError):
+        with pytest.raises(ValueError, match="from 1 to 65535"):
             target.number(port)
 
 

@@ -12,13 +12,20 @@ from anyio.lowlevel import checkpoint
 from kubex_stream import ClientOptions, Observer, PortForwardError
 from kubex_stream.session.conduit import EndOfInput
 from kubex_stream.session.legacy import LegacyConduit
-from tests.session.memory import PATIENCE, MemoryConnection, NarrowConnection, SteppingConnection
+from tests.session.memory import (
+    BRISK,
+    PATIENCE,
+    V4,
+    MemoryConnection,
+    NarrowConnection,
+    PingableConnection,
+    SteppingConnection,
+)
 from tests.session.test_turns import settled
 from tests.session.tunnel_peer import PATH, QUIET, REFUSED
 
 pytestmark = pytest.mark.anyio
 
-V4 = "v4.channel.k8s.io"
 #: What a server says first, of port 80.
 FIRST = (b"\x00\x50\x00", b"\x01\x50\x00")
 KEPT = EndOfInput(60.0, cuts=True)
@@ -133,9 +140,9 @@ async def test_an_error_text_is_told_after_everything_that_came(pieces: int) -> 
 
 
 async def test_a_text_that_has_come_is_what_a_send_fails_with() -> None:
-    connection = SteppingConnection(*FIRST, data(b"first"), trouble(REFUSED), protocol=V4)
+    connection = PingableConnection(*FIRST, data(b"first"), trouble(REFUSED), protocol=V4)
     connection.finish()
-    async with conduit(connection) as made:
+    async with conduit(connection, BRISK) as made:
         await made.opened()
         await connection.until(lambda: connection.left == 0)
         await settled()
@@ -194,8 +201,8 @@ async def test_a_cancelled_receive_loses_nothing(steps: int) -> None:
         assert received + (await ending(made))[0] == b"onetwo"
 
 
-@pytest.mark.parametrize("waiting", [False, True])
-async def test_an_end_is_kept_back_until_the_pod_was_silent_and_what_follows_is_an_error(waiting: bool) -> None:
+async def cut_after_silence(*, waiting: bool) -> None:
+    """An end that was asked for before a receive, or during one."""
     connection = SteppingConnection(*FIRST, data(b"answer"), protocol=V4)
     async with conduit(connection, end=EndOfInput(0.0, cuts=True)) as made:
         await made.opened()
@@ -222,7 +229,8 @@ async def test_an_end_is_kept_back_until_the_pod_was_silent_and_what_follows_is_
         assert connection.closed
 
 
-async def test_a_consumer_that_is_slow_is_not_the_pods_silence() -> None:
+async def slow_and_whole() -> None:
+    """A consumer that is busy elsewhere for longer than the pod may be silent."""
     connection = SteppingConnection(*FIRST, *[data(b"%d" % number) for number in range(5)], protocol=V4)
     async with conduit(connection, end=EndOfInput(0.0, cuts=True)) as made:
         await made.opened()
@@ -235,6 +243,13 @@ async def test_a_consumer_that_is_slow_is_not_the_pods_silence() -> None:
         assert received == b"01234"
         connection.finish()
         assert await ending(made) == (b"", None)
+
+
+async def test_an_end_is_kept_back_until_the_pod_was_silent_and_what_follows_is_an_error() -> None:
+    async with anyio.create_task_group() as tasks:  # as they take their time
+        for waiting in (False, True):
+            tasks.start_soon(lambda waiting=waiting: cut_after_silence(waiting=waiting))  # type: ignore[misc]
+        tasks.start_soon(slow_and_whole)
 
 
 @pytest.mark.parametrize("waiting", [False, True])
@@ -296,8 +311,8 @@ async def test_cancelling_the_keeper_closes_it() -> None:
 
 @pytest.mark.parametrize("lost", [False, True])
 async def test_one_that_the_server_has_ended_and_nobody_closes_leaves_nothing_open(lost: bool) -> None:
-    connection = SteppingConnection(*FIRST, data(b"still here"), protocol=V4)
-    async with conduit(connection) as made:
+    connection = PingableConnection(*FIRST, data(b"still here"), protocol=V4)
+    async with conduit(connection, BRISK) as made:
         await made.opened()
         if lost:
             connection.lose()

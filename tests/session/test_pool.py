@@ -230,6 +230,7 @@ async def test_retired_tunnels_carry_what_they_carry_and_end_with_it() -> None:
         assert await busy.receive() == b"goes on"
         await busy.aclose()
         await absorbed(busy.tunnel, peers[0])
+        busy.tunnel.poke()
         await peers[0].until(lambda: peers[0].closed)
 
 
@@ -245,6 +246,8 @@ async def test_a_tunnel_that_is_retired_before_its_handshake_ends_is_not_used() 
             handshakes.gate.set()
         assert [pair.port for pair in peers[0].pairs] == []
         assert [pair.port for pair in peers[1].pairs] == [80]
+        for tunnel in pool.tunnels:
+            tunnel.poke()
         await peers[0].until(lambda: peers[0].closed)
         assert len(pool.tunnels) == 1
 

@@ -127,12 +127,12 @@ async def test_closing_in_the_middle_of_an_exchange_leaves_a_clean_tunnel(steps:
         async with anyio.create_task_group() as tasks:
 
             async def send() -> None:
-                with pytest.raises(anyio.ClosedResourceError):
+                with pytest.raises(anyio.ClosedResourceError):  # noqa: PT012
                     while True:
                         await pair.send(b"0123456789" * 3)
 
             async def receive() -> None:
-                with pytest.raises(anyio.ClosedResourceError):
+                with pytest.raises(anyio.ClosedResourceError):  # noqa: PT012
                     while True:
                         await pair.receive()
 

@@ -56,7 +56,7 @@ async def ending(pair: Pair) -> tuple[bytes, PortForwardError | None]:
         except PortForwardError as error:
             with pytest.raises(PortForwardError) as again:
                 await pair.receive()
-            assert again.value is error
+            assert again.value is error  # noqa: PT017
             return data, error
 
 

@@ -287,7 +287,7 @@ async def test_what_was_sent_is_unconfirmed_until_something_comes_back() -> None
         assert pair.buffer.size
         assert await pair.receive() == b"early"
         assert pair.unconfirmed()
-        peer.on_data = lambda pair, data: None  # type: ignore[method-assign]
+        peer.on_data = lambda *_: None  # type: ignore[method-assign]
         await other.send(b"last")
         await other.send_eof()
         assert other.unconfirmed()

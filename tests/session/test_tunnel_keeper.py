@@ -10,6 +10,7 @@ import pytest
 
 from kubex_stream import ClientOptions, PortForwardError
 from kubex_stream.session import tunnel_keeper
+from kubex_stream.session.conduit import EndOfInput
 from tests.session.memory import PATIENCE
 from tests.session.test_turns import settled
 from tests.session.tunnel_peer import EchoPeer, SteppingPeer, TunnelPeer, absorbed, opened, tunnel_to
@@ -88,10 +89,10 @@ async def test_a_server_that_answers_no_pings_is_lost() -> None:
 
 async def test_bytes_are_a_sign_of_life_too() -> None:
     peer = SteppingPeer()
-    async with tunnel_to(peer, brisk(timeout=0.2)) as tunnel:
+    async with tunnel_to(peer, brisk(timeout=0.3)) as tunnel:
         (pair,) = await opened(tunnel, 80)
         peer.deaf = True
-        until = time.monotonic() + 0.4
+        until = time.monotonic() + 0.45
         while time.monotonic() < until:
             peer.pairs[0].say(b"x")
             assert await pair.receive() == b"x"
@@ -225,29 +226,24 @@ async def test_an_empty_tunnel_that_takes_no_more_is_closed_at_once(spoiled: boo
 async def test_what_is_due_is_done_in_time() -> None:
     peer = SteppingPeer()
     async with tunnel_to(peer, ClientOptions(heartbeat=None, heartbeat_timeout=None)) as tunnel:
-        from kubex_stream.session.conduit import EndOfInput
-
         pairs = await opened(tunnel, 80, 81, 82, end=EndOfInput(0.01, cuts=False))
         for pair in reversed(pairs):
             await pair.send_eof()
         await peer.until(lambda: all(served.input_ended for served in peer.pairs))
 
 
-@pytest.mark.parametrize("held", [False, True])
-async def test_congestion_is_a_transport_or_a_ping_that_hangs(held: bool) -> None:
-    peer = SteppingPeer()
-    async with tunnel_to(peer, brisk()) as tunnel:
-        await opened(tunnel, 80)
-        await peer.until(lambda: peer.pings > 0)
-        assert not tunnel.congested
-        if held:
-            peer.hold()
-        else:
-            peer.deaf = True
-        await eventually(lambda: tunnel.congested)
-        peer.let_go()
-        if held:
-            await eventually(lambda: not tunnel.congested)
+async def test_congestion_is_a_transport_or_a_ping_that_hangs() -> None:
+    held, deaf = SteppingPeer(), SteppingPeer()
+    async with tunnel_to(held, brisk()) as first, tunnel_to(deaf, brisk()) as second:
+        for tunnel, peer in ((first, held), (second, deaf)):
+            await opened(tunnel, 80)
+            await peer.until(lambda peer=peer: peer.pings > 0)  # type: ignore[misc]
+            assert not tunnel.congested
+        held.hold()
+        deaf.deaf = True
+        await eventually(lambda: first.congested and second.congested)
+        held.let_go()
+        await eventually(lambda: not first.congested)
 
 
 async def test_cancelling_the_keeper_leaves_the_tunnel() -> None:

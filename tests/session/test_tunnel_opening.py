@@ -8,7 +8,16 @@ import pytest
 from kubex_stream import ConnectionLost, PortForwardError
 from tests.session.memory import PATIENCE
 from tests.session.test_turns import settled
-from tests.session.tunnel_peer import AT_ONCE, EchoPeer, SteppingPeer, TunnelPeer, everything, opened, tunnel_to
+from tests.session.tunnel_peer import (
+    AT_ONCE,
+    EchoPeer,
+    PeerPair,
+    SteppingPeer,
+    TunnelPeer,
+    everything,
+    opened,
+    tunnel_to,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -50,10 +59,10 @@ async def test_replies_may_come_in_any_order_and_both_are_waited_for(error_first
 
 async def test_what_comes_with_the_replies_is_not_lost() -> None:
     class BannerPeer(SteppingPeer):
-        def on_pair(self, pair: object) -> None:
+        def on_pair(self, pair: PeerPair) -> None:
             with self.one_message():
-                self.pairs[-1].reply()
-                self.pairs[-1].say(b"220 hello\r\n")
+                pair.reply()
+                pair.say(b"220 hello\r\n")
 
     async with tunnel_to(BannerPeer()) as tunnel:
         (pair,) = await opened(tunnel, 25)
@@ -62,13 +71,12 @@ async def test_what_comes_with_the_replies_is_not_lost() -> None:
 
 async def test_what_comes_before_the_replies_is_not_lost() -> None:
     class EagerPeer(SteppingPeer):
-        def on_pair(self, pair: object) -> None:
-            served = self.pairs[-1]
-            self.say(self.spdy.reply(served.data_id))
-            served.say(b"first ")
-            served.say(b"second")
-            self.say(self.spdy.reply(served.error_id))
-            served.end()
+        def on_pair(self, pair: PeerPair) -> None:
+            self.say(self.spdy.reply(pair.data_id))
+            pair.say(b"first ")
+            pair.say(b"second")
+            self.say(self.spdy.reply(pair.error_id))
+            pair.end()
 
     async with tunnel_to(EagerPeer()) as tunnel:
         (pair,) = await opened(tunnel, 25)

@@ -70,7 +70,7 @@ async def test_a_reader_that_leaves_wakes_the_one_that_has_waited_longest_and_no
 
 async def test_a_reader_that_fails_hands_over_too() -> None:
     async def test(turns: Turns[str], waiting: Waiting) -> None:
-        with pytest.raises(LookupError):
+        with pytest.raises(LookupError):  # noqa: PT012
             with turns.take("reader"):
                 await waiting.add("next")
                 raise LookupError
