@@ -35,7 +35,11 @@ LOOPS: Final = {
     "uvloop": ("asyncio", {"use_uvloop": True}),
     "trio": ("trio", {}),
 }
-BACKENDS: Final = {"aiohttp": ("asyncio", "uvloop"), "httpx": ("asyncio", "uvloop", "trio")}
+BACKENDS: Final = {
+    "aiohttp": ("asyncio", "uvloop"),
+    "httpx": ("asyncio", "uvloop", "trio"),
+    "picows": ("asyncio", "uvloop"),
+}
 
 _FROM_OUTSIDE: Final = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "KUBECONFIG", "KUBERNETES_SERVICE_HOST")
 

@@ -11,6 +11,7 @@ PACKAGES: Final = {
     "kubex_stream": ROOT / "kubex_stream",
     "kubex_stream_aiohttp": ROOT / "backends" / "kubex_stream_aiohttp",
     "kubex_stream_httpx": ROOT / "backends" / "kubex_stream_httpx",
+    "kubex_stream_picows": ROOT / "backends" / "kubex_stream_picows",
 }
 
 

@@ -124,6 +124,7 @@ def test_a_wheel_says_what_it_needs_and_offers(wheel: zipfile.Path) -> None:
         "kubex-stream = kubex_stream.cli:main",
         "aiohttp = kubex_stream_aiohttp:AioHttpClient",
         "httpx = kubex_stream_httpx:HttpxClient",
+        "picows = kubex_stream_picows:PicowsClient",
         "kubex_stream = kubex_stream.testing.plugin",
     ):
         assert line in points
@@ -142,7 +143,10 @@ def test_every_requirement_has_a_lower_bound() -> None:
 BARE: Final = """
 import sys
 
-MISSING = {"aiohttp", "httpx", "httpx_ws", "httpcore", "wsproto", "h11", "trustme", "typer", "pytest", "uvloop", "trio", "cryptography"}
+MISSING = {
+    "aiohttp", "httpx", "httpx_ws", "httpcore", "wsproto", "picows", "aiofastnet",
+    "h11", "trustme", "typer", "pytest", "uvloop", "trio", "cryptography",
+}
 
 class Nothing:
     def find_spec(self, name, path=None, target=None):
@@ -166,7 +170,7 @@ def test_a_bare_installation_works_and_names_what_to_install() -> None:
         from kubex_stream import BackendNotAvailable, ClientConfiguration, ClientOptions, backends, create_client
         configuration = ClientConfiguration(url="https://localhost")
         said = {info.name: info.problem for info in backends()}
-        for name in (None, "aiohttp", "httpx"):
+        for name in (None, "aiohttp", "httpx", "picows"):
             try:
                 create_client(configuration, options=ClientOptions(timeout=5), backend=name)
             except BackendNotAvailable as error:
@@ -183,9 +187,11 @@ def test_a_bare_installation_works_and_names_what_to_install() -> None:
     hints = {
         "aiohttp": "kubex-stream[aiohttp]",
         "httpx": "kubex-stream[httpx]",
+        "picows": "kubex-stream[picows]",
         "client None": "kubex-stream[aiohttp]",
         "client aiohttp": "kubex-stream[aiohttp]",
         "client httpx": "kubex-stream[httpx]",
+        "client picows": "kubex-stream[picows]",
         "testing": "kubex-stream[testing]",
     }
     assert said.keys() == hints.keys()

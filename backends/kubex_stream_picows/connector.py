@@ -7,8 +7,10 @@ rename them, connections are made as it makes them itself: slower, and nothing e
 
 from __future__ import annotations
 
-from functools import partial
-from typing import Any
+import ssl
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import Any, Final
 
 import aiofastnet
 import aiohttp
@@ -16,13 +18,34 @@ import aiohttp
 __all__ = ("FastConnector",)
 
 
+#: OpenSSL's codes for a certificate with other names, and one with other addresses.
+_OTHER_NAME: Final = frozenset({62, 64})
+
+
+@contextmanager
+def _named(name: str | None) -> Generator[None, None, None]:
+    """Say which name a certificate lacks, as Python's own TLS does."""
+    try:
+        yield
+    except ssl.SSLCertVerificationError as error:
+        if error.verify_code in _OTHER_NAME and name and name not in error.verify_message:
+            error.verify_message += f", certificate is not valid for '{name}'."
+        raise
+
+
 class _FastLoop:
     """An event loop whose connections are aiofastnet's."""
 
     def __init__(self, loop: Any) -> None:
         self._loop = loop
-        self.create_connection = partial(aiofastnet.create_connection, loop)
-        self.start_tls = partial(aiofastnet.start_tls, loop)
+
+    async def create_connection(self, *args: Any, **kwargs: Any) -> Any:
+        with _named(kwargs.get("server_hostname")):
+            return await aiofastnet.create_connection(self._loop, *args, **kwargs)
+
+    async def start_tls(self, *args: Any, **kwargs: Any) -> Any:
+        with _named(kwargs.get("server_hostname")):
+            return await aiofastnet.start_tls(self._loop, *args, **kwargs)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._loop, name)

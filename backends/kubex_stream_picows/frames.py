@@ -38,7 +38,8 @@ class _Wire(aiofastnet.Transport):
     """What picows takes for its transport: it can write frames, and neither send a handshake nor end anything."""
 
     def __init__(self, transport: Any) -> None:
-        super().__init__(asyncio.get_running_loop())  # type: ignore[call-arg]  # its stub file has no constructor
+        loop: Any = asyncio.get_running_loop()  # its stub file has another constructor
+        super().__init__(loop)
         self._real = transport
         self._fast = isinstance(transport, aiofastnet.Transport)
 
@@ -46,12 +47,12 @@ class _Wire(aiofastnet.Transport):
         return self._real.get_extra_info(name, default)
 
     @property
-    def get_write_buffer_size(self) -> Callable[[], int]:  # type: ignore[override]  # picows calls the transport's own
+    def get_write_buffer_size(self) -> Callable[[], int]:
         size: Callable[[], int] = self._real.get_write_buffer_size
         return size
 
     @property
-    def write_nocheck(self) -> Callable[[Any], None]:  # type: ignore[override]  # likewise
+    def write_nocheck(self) -> Callable[[Any], None]:
         write: Callable[[Any], None] = self._real.write_nocheck if self._fast else self._write_copy
         return write
 
@@ -72,8 +73,8 @@ class _Wire(aiofastnet.Transport):
 class Sink(WSListener):
     """Who is told; ``on_ws_frame`` of picows is among it."""
 
-    def data_came(self) -> None:
-        """After each read."""
+    def data_came(self, size: int) -> None:
+        """After each read of so many bytes."""
         raise NotImplementedError
 
     def malformed(self, code: int, reason: str) -> None:
@@ -133,7 +134,7 @@ class FrameProtocol(asyncio.BufferedProtocol):
             sent = self.frames.close_handshake.sent
             assert sent is not None
             sink.malformed(int(sent.code.value), sent.reason)
-        sink.data_came()
+        sink.data_came(nbytes)
 
     def eof_received(self) -> None:
         """The peer sends nothing more; the transport closes."""

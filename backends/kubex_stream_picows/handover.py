@@ -35,7 +35,13 @@ class Handover:
     """
 
     def __init__(
-        self, _reader: Any, _writer: Any, protocol: str | None, response: aiohttp.ClientResponse, *_args: Any, **_named: Any
+        self,
+        _reader: Any,
+        _writer: Any,
+        protocol: str | None,
+        response: aiohttp.ClientResponse,
+        *_args: Any,
+        **_named: Any,
     ) -> None:
         connection = response.connection
         # Checked by ws_connect.
@@ -59,8 +65,10 @@ class Handover:
         self._handler.set_parser(None, None)
         self.transport.resume_reading()
 
-    def give_back(self) -> None:
-        """Tell aiohttp that the connection is over."""
+    def drop(self) -> None:
+        """End TCP, and tell aiohttp that the connection is over."""
+        self.transport.abort()
+        # Gives the connection back to the connector; the transport is aborted, so nothing lingers.
         self._response.close()
 
     def lost(self) -> None:

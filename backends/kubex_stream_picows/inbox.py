@@ -5,6 +5,9 @@ Rules of this file:
 - Messages are handed out in order, and the end after them.  The end is kept as something to call, since an exception that is raised twice
   grows.  What comes behind it is dropped.
 - Above a number of bytes the transport is paused.  A read is bounded as well, so memory is.
+- It is never paused while it reads.  aiofastnet's TLS (1.2, ``SSLTransport_Socket._read_ready``) asks the socket first when it goes on,
+  and what it had not decrypted when it was paused is lost if the socket is at its end by then, and waits for more bytes otherwise.
+  Between two reads all is decrypted.
 - Pings are answered where they arrive, whether somebody receives or not.
 """
 
@@ -25,9 +28,8 @@ from kubex_stream_picows.frames import Sink
 __all__ = ("Inbox",)
 
 _BINARY: Final = WSMsgType.BINARY
-#: Bytes of messages above which nothing more is read, and down to which it rests.
+#: Bytes that were read since all was taken above which nothing more is read until all is taken.
 _ENOUGH: Final = 512 * 1024
-_FEW: Final = 128 * 1024
 #: Bytes that wait to be sent above which a ping is not answered: a peer that only pings must not fill the memory.
 _MUCH_UNSENT: Final = 2**20
 #: 1005: a Close frame without a code.
@@ -38,23 +40,27 @@ class Inbox(Sink):
     """The receiving half of a connection.
 
     :param limit: bytes of the largest message, 0 for none
-    :ivar messages: whole messages in order
     :ivar ending: makes the exception that comes behind them, None while there is no end
     :ivar answer: the code of the Close frame that the end is to be answered with, None for none
+    :ivar messages: whole messages in order; who takes the last one calls :meth:`emptied`
     :ivar writable: whether the transport wants more to write
     """
 
     def __init__(self, transport: asyncio.Transport, limit: int) -> None:
         self._transport = transport
         self._limit = limit
-        self._size = 0
-        self._paused = False
+        self._unread = 0
+        self._pausing = False
         self._parts: bytearray | None = None
         self._dropping = False
+        #: Whether a whole message is simply the next one.
+        self._simple = True
         self._receiver: asyncio.Future[None] | None = None
         self._closer: asyncio.Future[None] | None = None
         self._senders: set[asyncio.Future[None]] = set()
         self.messages: deque[bytes] = deque()
+        self._add = self.messages.append
+        self._paused = False
         self.ending: Callable[[], Exception] | None = None
         self.answer: int | None = None
         self.tcp_over = False
@@ -65,14 +71,12 @@ class Inbox(Sink):
 
     # For who takes ----------------------------------------------------------------------------------------------------
 
-    def take(self) -> bytes:
-        """The first message."""
-        message = self.messages.popleft()
-        self._size -= len(message)
-        if self._paused and self._size <= _FEW:
+    def emptied(self) -> None:
+        """All is taken: read on."""
+        self._unread = 0
+        if self._paused:
             self._paused = False
             self._transport.resume_reading()
-        return message
 
     async def arrival(self) -> None:
         """Until there is a message or the end."""
@@ -84,12 +88,10 @@ class Inbox(Sink):
 
     async def end(self) -> None:
         """Until the end; drop what comes before it, unless somebody waits for it."""
-        self._dropping = True
-        self.messages.clear()
-        self._size = 0
-        if self._paused:
-            self._paused = False
-            self._transport.resume_reading()
+        self._dropping, self._simple = True, False
+        while len(self.messages) > (self._receiver is not None):
+            self.messages.pop()
+        self.emptied()
         if self.ending is None:
             self._closer = asyncio.get_running_loop().create_future()
             await self._closer
@@ -107,29 +109,30 @@ class Inbox(Sink):
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         """A frame; picows calls this while it reads."""
-        if self.ending is not None:
-            return
-        kind = frame.msg_type
-        if frame.rsv1 or frame.rsv2 or frame.rsv3:
-            self._violated(1002, "a malformed frame came: a reserved bit is set")
-        elif kind is _BINARY and frame.fin and self._parts is None:
-            self._whole(frame.get_payload_as_bytes())
-        elif kind is _BINARY or kind is WSMsgType.CONTINUATION:
-            self._part(frame, begins=kind is _BINARY)
-        elif kind is WSMsgType.PING:
-            if not self.tcp_over and self._transport.get_write_buffer_size() <= _MUCH_UNSENT:
-                transport.send_pong(frame.get_payload_as_bytes())
-        elif kind is WSMsgType.PONG:
-            self.last_pong = monotonic()
-        elif kind is WSMsgType.CLOSE:
-            self._closed_by_peer(frame.get_payload_as_bytes())
-        else:
-            self._violated(1003, "a text message came; only binary ones are allowed")
+        kind, reserved = frame.msg_type, frame.rsv1 or frame.rsv2 or frame.rsv3
+        if kind is _BINARY and frame.fin and self._simple and not reserved:
+            self._add(frame.get_payload_as_bytes())
+        elif self.ending is None:
+            if reserved:
+                self._violated(1002, "a malformed frame came: a reserved bit is set")
+            else:
+                self._other(transport, frame, kind)
 
-    def data_came(self) -> None:
+    def data_came(self, size: int) -> None:
         """After each read: somebody is alive there."""
         self.last_activity = monotonic()
-        if self._size > _ENOUGH and not self._paused and not self.tcp_over:
+        if not self.messages:
+            return
+        self._unread += size
+        _wake(self._receiver)
+        if self._unread > _ENOUGH and not self._pausing:
+            self._pausing = True
+            asyncio.get_running_loop().call_soon(self._pause)
+
+    def _pause(self) -> None:
+        # The receiver has been called before, and may have taken all.
+        self._pausing = False
+        if self._unread > _ENOUGH and not self._paused and not self.tcp_over:
             self._paused = True
             self._transport.pause_reading()
 
@@ -159,29 +162,37 @@ class Inbox(Sink):
 
     # Frames -----------------------------------------------------------------------------------------------------------
 
+    def _other(self, transport: WSTransport, frame: WSFrame, kind: WSMsgType) -> None:
+        if kind is _BINARY or kind is WSMsgType.CONTINUATION:
+            self._part(frame, begins=kind is _BINARY)
+        elif kind is WSMsgType.PING:
+            if not self.tcp_over and self._transport.get_write_buffer_size() <= _MUCH_UNSENT:
+                transport.send_pong(frame.get_payload_as_bytes())
+        elif kind is WSMsgType.PONG:
+            self.last_pong = monotonic()
+        elif kind is WSMsgType.CLOSE:
+            self._closed_by_peer(frame.get_payload_as_bytes())
+        else:
+            self._violated(1003, "a text message came; only binary ones are allowed")
+
     def _whole(self, message: bytes) -> None:
-        if self._receiver is None:
-            if self._dropping:
-                return
-        elif not self._receiver.done():
-            self._receiver.set_result(None)
-        elif self._dropping:
-            return
-        self.messages.append(message)
-        self._size += len(message)
+        # While this side closes, only who waits already gets one.
+        if not self._dropping or (self._receiver is not None and not self.messages):
+            self._add(message)
 
     def _part(self, frame: WSFrame, *, begins: bool) -> None:
         if begins is not (self._parts is None):
             self._violated(1002, "a malformed frame came: fragments out of order")
             return
         if self._parts is None:
-            self._parts = bytearray()
+            self._parts, self._simple = bytearray(), False
         if self._limit and len(self._parts) + frame.payload_size > self._limit:
             self._violated(1009, self._too_large())
             return
         self._parts += frame.get_payload_as_memoryview()
         if frame.fin:
             message, self._parts = bytes(self._parts), None
+            self._simple = not self._dropping
             self._whole(message)
 
     def _closed_by_peer(self, payload: bytes) -> None:
@@ -203,7 +214,7 @@ class Inbox(Sink):
     def _finish(self, ending: Callable[[], Exception]) -> None:
         if self.ending is None:
             self.ending = ending
-            self._parts = None
+            self._parts, self._simple = None, False
         _wake(self._receiver)
         _wake(self._closer)
 

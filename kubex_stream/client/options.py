@@ -89,6 +89,8 @@ class ClientOptions(BaseModel):
     keep_alive_timeout ``None`` is not possible: warning              as given
     timeout.write      no such limit: warning                         as given
     ================== ============================================== ==============================================
+
+    With picows everything is as with aiohttp, which makes its plain requests and its handshakes.
     """
 
     model_config = ConfigDict(

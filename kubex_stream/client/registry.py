@@ -13,10 +13,11 @@ from kubex_stream.errors import BackendNotAvailable
 __all__ = ("BackendInfo", "backends", "choose_backend", "load_backend")
 
 GROUP: Final = "kubex_stream.backends"
-#: Best first, where the application leaves the choice; a third party's come after these, by name.
-PREFERENCE: Final = ("aiohttp", "httpx")
+#: Best first, where the application leaves the choice; a third party's come after these, by name.  picows, which needs aiohttp, is for
+#: who asks for it.
+PREFERENCE: Final = ("aiohttp", "httpx", "picows")
 #: Backends of this distribution, and the extra that each needs.
-EXTRAS: Final = {"aiohttp": "aiohttp", "httpx": "httpx"}
+EXTRAS: Final = {"aiohttp": "aiohttp", "httpx": "httpx", "picows": "picows"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,6 +40,7 @@ def test_backends(run: Run) -> None:
         ["NAME", "AVAILABLE", "EVENT", "LOOPS"],
         ["aiohttp", "yes", "asyncio"],
         ["httpx", "yes", "asyncio,", "trio"],
+        ["picows", "yes", "asyncio"],
     ]
     assert (done.stderr, done.returncode) == (b"", 0)
 

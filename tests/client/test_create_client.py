@@ -9,13 +9,16 @@ import pytest
 from kubex_stream import BackendNotAvailable, BaseClient, ClientOptions, KubexClientException, Observer, create_client
 from kubex_stream.client.aiohttp import AioHttpClient, AioHttpWebSocketConnection
 from kubex_stream.client.httpx import HttpxClient, HttpxWebSocketConnection
+from kubex_stream_picows import PicowsClient
 
 from .memory import CLUSTER, MemoryClient
 
 anything: Any = create_client
 
 
-@pytest.mark.parametrize(("name", "kind"), [("aiohttp", AioHttpClient), ("httpx", HttpxClient)])
+@pytest.mark.parametrize(
+    ("name", "kind"), [("aiohttp", AioHttpClient), ("httpx", HttpxClient), ("picows", PicowsClient)]
+)
 def test_by_name(name: str, kind: type[BaseClient]) -> None:
     assert type(create_client(CLUSTER, backend=name)) is kind
     assert type(create_client(CLUSTER, client_class=name)) is kind

@@ -51,15 +51,16 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
 
 def test_our_own_come_first_and_run_where_they_say() -> None:
     found = {info.name: info for info in backends()}
-    assert list(found)[:2] == ["aiohttp", "httpx"]
+    assert list(found)[:3] == ["aiohttp", "httpx", "picows"]
     assert found["aiohttp"].event_loops == {"asyncio"}
     assert found["httpx"].event_loops == {"asyncio", "trio"}
+    assert found["picows"].event_loops == {"asyncio"}
     assert all(info.available and info.problem is None for info in found.values())
 
 
 def test_a_third_partys_backend_is_found_like_ours(install: Install) -> None:
     install(zebra="HERE:ThirdClient", anteater="HERE:ThirdClient")
-    assert [info.name for info in backends()][:4] == ["aiohttp", "httpx", "anteater", "zebra"]
+    assert [info.name for info in backends()][:5] == ["aiohttp", "httpx", "picows", "anteater", "zebra"]
     made = create_client(CLUSTER, backend="zebra")
     assert type(made).__name__ == "ThirdClient"
     assert type(made) is load_backend("anteater")
@@ -117,6 +118,7 @@ import asyncio, trio
 print(json.dumps({
     "aiohttp": answer(lambda: kubex_stream.create_client(backend="aiohttp")),
     "httpx": answer(lambda: kubex_stream.create_client(backend="httpx")),
+    "picows": answer(lambda: kubex_stream.create_client(backend="picows")),
     "outside": answer(kubex_stream.create_client),
     "asyncio": asyncio.run(inside()),
     "trio": trio.run(inside),
@@ -134,12 +136,14 @@ def without(*libraries: str) -> Any:
 
 
 AIOHTTP, HTTPX = "pip install 'kubex-stream[aiohttp]'", "pip install 'kubex-stream[httpx]'"
+PICOWS = "pip install 'kubex-stream[picows]'"
 
 
 def test_without_aiohttp_httpx_serves_everywhere() -> None:
     found = without("aiohttp")
     assert AIOHTTP in found["aiohttp"]
     assert AIOHTTP in found["listed"]["aiohttp"]
+    assert PICOWS in found["picows"]
     assert found["listed"]["httpx"] is None
     assert [found[where] for where in ("httpx", "outside", "asyncio", "trio")] == ["HttpxClient"] * 4
 
@@ -151,6 +155,14 @@ def test_without_a_library_of_httpx_there_is_none_for_trio(missing: str) -> None
     assert [found[where] for where in ("aiohttp", "outside", "asyncio")] == ["AioHttpClient"] * 3
     assert found["trio"].startswith(f"no backend is available: {HTTPX}")
     assert "'aiohttp' does not run on trio" in found["trio"]
+
+
+@pytest.mark.parametrize("missing", ["picows", "aiofastnet"])
+def test_without_a_library_of_picows_the_others_are_what_they_were(missing: str) -> None:
+    found = without(missing)
+    assert PICOWS in found["picows"]
+    assert [found[where] for where in ("aiohttp", "outside", "asyncio")] == ["AioHttpClient"] * 3
+    assert [found[where] for where in ("httpx", "trio")] == ["HttpxClient"] * 2
 
 
 def test_a_bare_install_names_the_command_for_each() -> None:

@@ -16,7 +16,9 @@ import pytest
 
 MIB = 1024 * 1024
 WORKER = Path(__file__).with_name("worker.py")
-PAIRS = ["aiohttp-asyncio", "aiohttp-uvloop", "httpx-asyncio", "httpx-uvloop", "httpx-trio"]
+PAIRS = [
+    "aiohttp-asyncio", "aiohttp-uvloop", "httpx-asyncio", "httpx-uvloop", "httpx-trio", "picows-asyncio", "picows-uvloop",
+]  # fmt: skip
 
 pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="memory is read from /proc"),
