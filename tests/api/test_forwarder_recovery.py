@@ -108,6 +108,34 @@ async def test_what_an_old_connection_finds_does_not_count_for_a_pod_that_was_fo
         assert len(client.handshakes) <= 4
 
 
+async def test_a_connection_that_was_being_opened_while_another_pod_was_found_belongs_to_the_old_one() -> None:
+    client, slow = ForwardingClient(), SteppingPeer(accepts=False)
+    async with forwarding(client, "svc/web") as forwarder:
+        first = await forwarder.connect(80)
+        client.answers[TUNNEL_PROTOCOL] = [slow]
+        async with anyio.create_task_group() as tasks:
+
+            async def connect() -> None:
+                async with forwarder.connect(80) as late:
+                    third = await forwarder.connect(80)
+                    slow.lose()
+                    with pytest.raises(PortForwardError):
+                        await late.receive()
+                    await echo(third)
+                    lookups = client.lookups
+                    await (await forwarder.connect(80)).aclose()
+                    assert client.lookups == lookups
+                    await third.aclose()
+
+            tasks.start_soon(connect)
+            await slow.until(lambda: bool(slow.pairs and slow.pairs[0].data_id))
+            client.tunnels[0].lose()
+            with pytest.raises(PortForwardError):
+                await first.receive()
+            await (await forwarder.connect(80)).aclose()  # finds the pod once more
+            slow.pairs[0].reply()
+
+
 async def test_opening_is_tried_again_while_the_pod_is_being_replaced() -> None:
     client = ForwardingClient()
     async with forwarding(client, "svc/web") as forwarder:

@@ -213,6 +213,29 @@ async def test_an_idle_tunnel_is_closed_after_a_minute() -> None:
     assert peer.closed_with == 1000
 
 
+async def test_nothing_is_opened_in_an_idle_tunnel_that_is_being_left() -> None:
+    class Watched(SteppingPeer):
+        usable: bool | None = None
+
+        async def room(self) -> None:
+            try:
+                await super().room()
+            except anyio.get_cancelled_exc_class():
+                self.usable = tunnel.usable  # what the keeper's leaving interrupts
+                raise
+
+    peer = Watched()
+    async with tunnel_to(peer) as tunnel:
+        peer.hold()
+        peer.say(peer.spdy.ping()[1])
+        await absorbed(tunnel, peer)
+        await peer.until(lambda: peer.blocked)
+        tunnel.empty_since -= tunnel_keeper.IDLE_TIMEOUT + 1
+        tunnel.poke()
+        await peer.until(lambda: peer.closed)
+    assert peer.usable is False
+
+
 @pytest.mark.parametrize("spoiled", [True, False])
 async def test_an_empty_tunnel_that_takes_no_more_is_closed_at_once(spoiled: bool) -> None:
     peer = SteppingPeer()

@@ -22,7 +22,11 @@ pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="memory is read from /proc"),
     pytest.mark.timeout(300),
 ]
-every_pair = pytest.mark.parametrize("pair", PAIRS)
+#: A little of everything on every backend and every event loop, and all of it on all pairs.
+COVERING = ("aiohttp-asyncio", "httpx-trio", "picows-uvloop")
+every_pair = pytest.mark.parametrize(
+    "pair", [pytest.param(pair, marks=() if pair in COVERING else pytest.mark.volume) for pair in PAIRS]
+)
 both = pytest.mark.parametrize("protocol", ["tunnel", "legacy"])
 volume = pytest.mark.volume
 

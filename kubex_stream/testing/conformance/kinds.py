@@ -6,7 +6,9 @@ import traceback
 from collections.abc import Awaitable, Callable
 
 from kubex_stream.client import BaseClient, PreparedRequest, StreamedResponse, WebSocketConnection
-from tests.backends.raw import Peer, frame, response
+from kubex_stream.testing.conformance.raw import Peer, frame, response
+
+__all__ = ("OFFER", "QUERY", "USER", "Send", "plain", "serve", "stream", "told", "websocket")
 
 OFFER = ["v4.channel.k8s.io"]
 #: Never to be told.

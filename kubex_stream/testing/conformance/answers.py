@@ -6,7 +6,9 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.backends.raw import Peer, response
+from kubex_stream.testing.conformance.raw import Peer, response
+
+__all__ = ("CUT", "answers", "answers_once")
 
 
 def answers(*pieces: bytes) -> Callable[[Peer], None]:

@@ -1,0 +1,114 @@
+"""How a WebSocket ends from the other side, and that everything is handed out before."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+import anyio
+import anyio.lowlevel
+import pytest
+
+from kubex_stream.client import WebSocketConnection
+from kubex_stream.errors import ConnectionLost
+from kubex_stream.testing.conformance.base import Conformance, Connect
+from kubex_stream.testing.conformance.raw import (
+    CLOSE,
+    Peer,
+    RawServer,
+    close_frame,
+    frame,
+    sends,
+)
+
+__all__ = ("Endings",)
+
+
+def code_of(websocket: WebSocketConnection) -> int | None:
+    """Its close code now; mypy takes a property for constant."""
+    return websocket.close_code
+
+
+class Endings(Conformance):
+    """How a WebSocket ends from the other side, and that everything is handed out before."""
+
+    @pytest.mark.parametrize(
+        ("ending", "code"), [(close_frame(1000), 1000), (close_frame(1001, b"bye"), 1001), (frame(b"", CLOSE), 1005)]
+    )
+    async def test_an_end_in_order(self, connect: Connect, ending: bytes, code: int) -> None:
+        with RawServer(sends(frame(b"1"), frame(b"2") + ending)) as server:
+            async with connect(server.url) as websocket:
+                assert [await websocket.receive_bytes() for _ in range(2)] == [b"1", b"2"]
+                assert code_of(websocket) is None
+                for _ in range(3):
+                    with pytest.raises(StopAsyncIteration):
+                        await websocket.receive_bytes()
+                assert code_of(websocket) == (code if "close_code" in self.transport.claims else None)
+                assert websocket.closed
+                with pytest.raises(ConnectionLost):
+                    await websocket.send_bytes(b"x")
+
+    @pytest.mark.parametrize("code", [1002, 1011, 1012, 3000, 4999])
+    async def test_a_close_that_is_an_error(self, connect: Connect, code: int) -> None:
+        with RawServer(sends(frame(b"1"), close_frame(code, b"the reason"))) as server:
+            async with connect(server.url) as websocket:
+                assert await websocket.receive_bytes() == b"1"
+                for _ in range(2):
+                    with pytest.raises(ConnectionLost, match=str(code)) as caught:
+                        await websocket.receive_bytes()
+                    assert caught.value.close_code == code
+                assert websocket.close_code == (code if "close_code" in self.transport.claims else None)
+
+    @pytest.mark.parametrize("end", [Peer.finish, Peer.reset])
+    async def test_the_end_of_tcp_without_a_close(self, connect: Connect, end: Callable[[Peer], None]) -> None:
+        taken = threading.Event()
+
+        def handle(peer: Peer) -> None:
+            peer.accept()
+            peer.send(frame(b"1") + frame(b"2"))
+            # An RST makes the kernel forget what was not read yet.
+            assert taken.wait(20)
+            end(peer)
+
+        with RawServer(handle) as server:
+            async with connect(server.url) as websocket:
+                assert await websocket.receive_bytes() == b"1"
+                taken.set()
+                assert await websocket.receive_bytes() == b"2"
+                for _ in range(2):
+                    with pytest.raises(ConnectionLost) as caught:
+                        await websocket.receive_bytes()
+                    assert caught.value.close_code is None
+                assert websocket.close_code is None
+                assert websocket.closed
+                with pytest.raises(ConnectionLost):
+                    await websocket.send_bytes(b"x")
+                if "ping" in self.transport.claims:
+                    with pytest.raises(ConnectionLost):
+                        await websocket.ping()
+
+    async def test_everything_is_handed_out_before_the_end(self, connect: Connect) -> None:
+        count, size = 200, 20_000
+
+        def handle(peer: Peer) -> None:
+            peer.accept()
+            for number in range(count):
+                peer.send(frame(bytes([number]) * size))
+            peer.finish()
+            peer.rest()
+
+        with RawServer(handle) as server:
+            async with connect(server.url) as websocket:
+                for number in range(count):
+                    if number % 50 == 0:
+                        await anyio.sleep(0.02)
+                    assert await websocket.receive_bytes() == bytes([number]) * size
+                with pytest.raises(ConnectionLost):
+                    await websocket.receive_bytes()
+
+    async def test_half_a_frame_is_no_message(self, connect: Connect) -> None:
+        with RawServer(sends(frame(b"whole"), frame(b"half", size=100), then=Peer.finish)) as server:
+            async with connect(server.url) as websocket:
+                assert await websocket.receive_bytes() == b"whole"
+                with pytest.raises(ConnectionLost):
+                    await websocket.receive_bytes()
