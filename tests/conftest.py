@@ -2,7 +2,7 @@
 
 - ``anyio_backend``: an async test runs once on each event loop; a test that (also through other fixtures) uses ``backend`` runs once
   on each backend and each event loop that this backend has.  A module that defines its own ``anyio_backend`` gets that one.
-  Where there are very many tests, the default run covers every backend and every loop, and ``-m volume`` all pairs of them.
+  The default run covers every backend and every loop, and ``-m volume`` all other pairs of them.
 - ``make_client``: a client of that backend, to be entered.
 - ``cluster``: an embedded cluster, shared by the whole run.
 - Everywhere: no proxy and no kubeconfig of the environment, and no socket, file or asyncio task may be left behind.
@@ -53,10 +53,9 @@ class Runtime:
     backend: str | None = None
 
 
-#: Every backend and every event loop, once.
+#: Every backend and every event loop, once: the default run.  All the other pairs are run with ``-m volume``, real clusters excepted, where
+#: all are run at once.
 COVERING: Final = (Runtime("asyncio", "aiohttp"), Runtime("trio", "httpx"), Runtime("uvloop", "picows"))
-#: Folders whose tests run on those by default, and on all the other pairs with ``-m volume``.
-THINNED: Final = ("known",)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -68,7 +67,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     else:
         runtimes = [Runtime(loop) for loop in LOOPS]
     ids = [f"{runtime.backend}-{runtime.loop}" if runtime.backend else runtime.loop for runtime in runtimes]
-    long = () if metafunc.definition.path.parent.name not in THINNED else (pytest.mark.volume,)
+    long = () if metafunc.definition.get_closest_marker("cluster") else (pytest.mark.volume,)
     params = [pytest.param(each, marks=() if each.backend is None or each in COVERING else long) for each in runtimes]
     metafunc.parametrize("runtime", params, ids=ids, indirect=True)
 

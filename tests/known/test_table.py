@@ -9,6 +9,7 @@ from typing import Final
 
 HERE: Final = Path(__file__).parent
 TESTS: Final = HERE.parent
+SUITES: Final = TESTS.parent / "kubex_stream" / "testing"
 ROW: Final = re.compile(r"^\| (?P<item>[^|]+?) \| (?P<defect>[^|]+?) \| (?P<proof>[^|]+?) \|$", re.MULTILINE)
 NAMED: Final = re.compile(r"`([\w/]+\.py)::(test_\w+)`")
 ITEMS: Final = [
@@ -29,11 +30,16 @@ def rows() -> dict[str, str]:
     return table
 
 
+def _path(file: str) -> Path:
+    """Where the table's path leads."""
+    return (SUITES if file.startswith("conformance/") else TESTS) / file
+
+
 def declared_in(path: Path) -> dict[str, str]:
     """The tests of a file, with their docstrings."""
     functions = (
         node
-        for node in ast.parse(path.read_text(encoding="utf-8")).body
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith("test_")
     )
     return {node.name: ast.get_docstring(node) or "" for node in functions}
@@ -51,7 +57,7 @@ def test_every_item_has_a_test_or_belongs_elsewhere() -> None:
 def test_every_test_in_the_table_exists() -> None:
     named = {match for proof in rows().values() for match in NAMED.findall(proof)}
     files = {file for file, _ in named}
-    existing = {(file, name) for file in files for name in declared_in(TESTS / file)}
+    existing = {(file, name) for file in files for name in declared_in(_path(file))}
     assert named - existing == set()
 
 
