@@ -24,7 +24,7 @@ import anyio
 from anyio.abc import TaskGroup
 
 from kubex_stream.api.asyncio_streams import ForwardedSocket, asyncio_streams
-from kubex_stream.api.request import pod_path
+from kubex_stream.api.request import pod_path, tell_opened
 from kubex_stream.api.targets import ForwardedPod, Target, find_pod
 from kubex_stream.client.base import BaseClient
 from kubex_stream.client.limits import deadline
@@ -320,12 +320,7 @@ class PortForwarder:
         path = self._path(pod.name)
         request = Request(path=path, query=query, headers=self._options.headers, timeout=self._options.request_timeout)
         connection = await self._client.connect_websocket(request, [protocol])
-        try:
-            self._client.observer.opened(path, protocol)
-        except BaseException:
-            with anyio.CancelScope(shield=True):
-                await connection.close()
-            raise
+        await tell_opened(self._client, connection, path)
         return connection
 
     def _path(self, pod: str) -> str:

@@ -12,10 +12,11 @@ import anyio
 
 from kubex_stream.api.attach import Attach
 from kubex_stream.api.exec import Exec
+from kubex_stream.api.objects import kubernetes_object, unexpected
 from kubex_stream.api.portforward import PortForward
 from kubex_stream.api.request import check_name, pod_path, pods_path
 from kubex_stream.client.base import BaseClient
-from kubex_stream.client.request import Request, Response
+from kubex_stream.client.request import Request
 from kubex_stream.core.params import Timeout, TimeoutTypes
 from kubex_stream.errors import ApiError, ConnectionLost, NotFound, StreamTimeout
 
@@ -61,7 +62,7 @@ class Pods:
         :raises ApiError: the server refused
         """
         request = Request(path=pod_path(self._chosen(namespace), name), timeout=request_timeout)
-        return _object(await self._client.request(request), request)
+        return kubernetes_object(await self._client.request(request), request)
 
     async def list(
         self,
@@ -81,11 +82,11 @@ class Pods:
         query = [(key, value) for key, value in selectors if value is not None]
         request = Request(path=pods_path(self._chosen(namespace)), query=query, timeout=request_timeout)
         response = await self._client.request(request)
-        items = _object(response, request).get("items", {})
+        items = kubernetes_object(response, request).get("items", {})
         if items is None:  # Go's empty list
             return []
         if not isinstance(items, list):
-            raise _unexpected(request, response.status_code, "no list")
+            raise unexpected(request, response.status_code, "no list")
         return [item for item in items if isinstance(item, dict)]
 
     async def wait(
@@ -152,28 +153,10 @@ def _event(line: bytes, request: Request, status_code: int) -> tuple[str, dict[s
         event = json.loads(line)
         kind, changed = event["type"], event["object"]
     except (ValueError, TypeError, KeyError):
-        raise _unexpected(request, status_code, "no watch event") from None
+        raise unexpected(request, status_code, "no watch event") from None
     if not isinstance(changed, dict):
-        raise _unexpected(request, status_code, "no watch event")
+        raise unexpected(request, status_code, "no watch event")
     return kind, changed
-
-
-def _object(response: Response, request: Request) -> dict[str, Any]:
-    try:
-        value = json.loads(response.content)
-    except ValueError:
-        value = None
-    if not isinstance(value, dict) or not isinstance(value.get("metadata"), dict):
-        raise _unexpected(request, response.status_code, "no Kubernetes object")
-    return value
-
-
-def _unexpected(request: Request, status_code: int, what: str) -> ApiError:
-    # A proxy's log-in page, for example.
-    return ApiError(
-        f"{request.method} {request.path}: {status_code}, but the answer is {what}; is this really an API server?",
-        status_code=status_code,
-    )
 
 
 def _status(pod: dict[str, Any]) -> dict[str, Any]:

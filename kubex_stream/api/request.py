@@ -12,12 +12,13 @@ import anyio
 
 from kubex_stream.client.base import BaseClient
 from kubex_stream.client.request import Request, path_of
+from kubex_stream.client.websocket import WebSocketConnection
 from kubex_stream.errors import ApiError, Forbidden, HalfCloseUnsupported, StartError
 from kubex_stream.protocol.channels import PROTOCOLS, V4, V5
 from kubex_stream.session.multiplexer import ChannelSession, output_buffers
 from kubex_stream.session.process import OnCancel, Streams
 
-__all__ = ("Opening", "check_name", "pod_path", "pods_path", "start_error")
+__all__ = ("Opening", "check_name", "pod_path", "pods_path", "start_error", "tell_opened")
 
 # A pod's name is a DNS subdomain, a namespace's and a container's a DNS label (RFC 1123, as the API server checks them).
 _SUBDOMAIN: Final = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
@@ -61,6 +62,16 @@ def start_error(error: ApiError) -> ApiError:
     if not (internal or (error.status is None and error.status_code in (400, 404, 500))):
         return error
     return StartError(str(error), status_code=error.status_code, status=error.status, retry_after=error.retry_after)
+
+
+async def tell_opened(client: BaseClient, connection: WebSocketConnection, path: str) -> None:
+    """Tell the observer of a stream that is open; where that raises, nobody would close the connection."""
+    try:
+        client.observer.opened(path, connection.negotiated_subprotocol or "")
+    except BaseException:
+        with anyio.CancelScope(shield=True):
+            await connection.close()
+        raise
 
 
 def check_encoding(encoding: str, errors: str) -> None:
@@ -181,12 +192,7 @@ class Opening:
                 if number == len(offers):
                     raise self._without_half_close(offer) or start_error(error) from error
         assert connection.negotiated_subprotocol is not None
-        try:
-            self.client.observer.opened(self.path, connection.negotiated_subprotocol)
-        except BaseException:
-            with anyio.CancelScope(shield=True):
-                await connection.close()
-            raise
+        await tell_opened(self.client, connection, self.path)
         return ChannelSession(
             connection,
             PROTOCOLS[connection.negotiated_subprotocol],

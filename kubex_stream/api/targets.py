@@ -9,11 +9,11 @@ Rules of this file (kubectl's: pkg/polymorphichelpers, pkg/cmd/portforward, api/
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from kubex_stream.api.objects import kubernetes_object
 from kubex_stream.api.request import check_name, pod_path, pods_path
 from kubex_stream.client.base import BaseClient
 from kubex_stream.client.request import Request, path_of
@@ -157,7 +157,7 @@ async def find_pod(client: BaseClient, target: Target, **given: Any) -> Forwarde
     selector = _selector(owner, target)
     request = Request(path=pods_path(target.namespace), query=[("labelSelector", selector)], **given)
     pods = [
-        pod for pod in _json(await client.request(request)).get("items") or () if _phase(pod) in ("Running", "Pending")
+        pod for pod in (await _requested(client, request)).get("items") or () if _phase(pod) in ("Running", "Pending")
     ]
     if not pods:
         raise NotFound(f"{target} has no running pod", status_code=404)
@@ -235,16 +235,8 @@ def _spec(item: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 async def _get(client: BaseClient, path: str, given: dict[str, Any]) -> Mapping[str, Any]:
-    return _json(await client.request(Request(path=path, **given)))
+    return await _requested(client, Request(path=path, **given))
 
 
-def _json(response: Any) -> Mapping[str, Any]:
-    try:
-        value = json.loads(response.content)
-    except ValueError:
-        value = None
-    if not isinstance(value, dict) or not isinstance(value.get("metadata"), dict):
-        raise ApiError(
-            "the answer is no Kubernetes object; is this really an API server?", status_code=response.status_code
-        )
-    return value
+async def _requested(client: BaseClient, request: Request) -> Mapping[str, Any]:
+    return kubernetes_object(await client.request(request), request)

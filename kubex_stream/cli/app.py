@@ -111,6 +111,11 @@ class _CommandLine:
         self.settings = Settings()
         self.action: Callable[[], int] | None = None
 
+    def settle(self, behind: Settings) -> Settings:
+        """Take the settings that stand behind the verb, over those before it, and give all of them."""
+        self.settings = behind.over(self.settings)
+        return self.settings
+
 
 def run(arguments: Sequence[str]) -> int:
     """Do what ``arguments`` say.
@@ -181,16 +186,17 @@ def _add_exec(app: typer.Typer, line: _CommandLine) -> None:
     ) -> None:
         """Run a command in a container of a pod, with its output, its errors and its exit code."""
         request = _exec_request([pod, *parsed.args], line.words, container, stdin)
-        settings = Settings(
-            embedded=embedded,
-            kubeconfig=kubeconfig,
-            context=context,
-            namespace=namespace,
-            backend=backend,
-            verbosity=verbose,
-        ).over(line.settings)
+        settings = line.settle(
+            Settings(
+                embedded=embedded,
+                kubeconfig=kubeconfig,
+                context=context,
+                namespace=namespace,
+                backend=backend,
+                verbosity=verbose,
+            )
+        )
         _check_cluster(settings)
-        line.settings = settings
         line.action = lambda: run_async(lambda: exec_command(settings, request), settings.backend)
 
 
@@ -240,16 +246,17 @@ def _add_port_forward(app: typer.Typer, line: _CommandLine) -> None:
         """
         _refuse_words(line, "port-forward")
         request = _port_forward_request(parsed.args, address, patience, protocol, share)
-        settings = Settings(
-            embedded=embedded,
-            kubeconfig=kubeconfig,
-            context=context,
-            namespace=namespace,
-            backend=backend,
-            verbosity=verbose,
-        ).over(line.settings)
+        settings = line.settle(
+            Settings(
+                embedded=embedded,
+                kubeconfig=kubeconfig,
+                context=context,
+                namespace=namespace,
+                backend=backend,
+                verbosity=verbose,
+            )
+        )
         _check_cluster(settings)
-        line.settings = settings
         command = PortForwardCommand(settings, request)
         line.action = lambda: run_async(command.run, settings.backend, on_signal=command.on_signal)
 
@@ -290,7 +297,7 @@ def _add_cluster(app: typer.Typer, line: _CommandLine) -> None:
         It needs no Kubernetes: its pod `demo` runs commands on this machine, as you, without isolation.
         """
         _refuse_words(line, "cluster")
-        line.settings = Settings(verbosity=verbose).over(line.settings)
+        line.settle(Settings(verbosity=verbose))
         line.action = serve_cluster
 
 
@@ -299,5 +306,5 @@ def _add_backends(app: typer.Typer, line: _CommandLine) -> None:
     def backends_verb(verbose: _Verbose = 0) -> None:
         """List the backends: which can be used here, and what to install for the others."""
         _refuse_words(line, "backends")
-        line.settings = Settings(verbosity=verbose).over(line.settings)
+        line.settle(Settings(verbosity=verbose))
         line.action = list_backends

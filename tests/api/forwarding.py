@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+import anyio
 from anyio.lowlevel import checkpoint
 
-from kubex_stream import ClientConfiguration, ClientOptions, Observer
+from kubex_stream import ClientConfiguration, ClientOptions, Observer, Pods, PortForwarder, PortForwardStream
 from kubex_stream.client import BaseClient, PreparedRequest, Response, StreamedResponse, WebSocketConnection
 from kubex_stream.protocol.portforward import LEGACY_PROTOCOL, TUNNEL_PROTOCOL
 from tests.client.memory import refusal
-from tests.session.memory import SteppingConnection
+from tests.session.memory import PATIENCE, SteppingConnection
 from tests.session.tunnel_peer import EchoPeer, TunnelPeer
 
 Answer = TunnelPeer | SteppingConnection | Response | Exception
@@ -128,3 +130,24 @@ class ForwardingClient(BaseClient):
 
 def _json(value: object) -> Response:
     return Response(200, [], json.dumps(value).encode())
+
+
+@asynccontextmanager
+async def forwarding(
+    client: ForwardingClient, target: str = "web-0", **options: Any
+) -> AsyncGenerator[PortForwarder, None]:
+    """A forwarder; whatever it has opened has to be closed at the end."""
+    async with client:
+        with anyio.fail_after(PATIENCE):
+            async with Pods(client).portforward.forwarder(target, **options) as forwarder:
+                yield forwarder
+    assert client.retries.open == 0
+    assert all(connection.closed for connection in client.connections)
+
+
+async def echo(stream: PortForwardStream, data: bytes = b"echo") -> None:
+    await stream.send(data)
+    received = b""
+    while len(received) < len(data):
+        received += await stream.receive()
+    assert received == data

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
 from typing import Any
 
 import anyio
@@ -21,38 +19,16 @@ from kubex_stream import (
     ProtocolViolation,
     Unauthorized,
 )
-from kubex_stream.api.forwarder import PortForwarder
 from kubex_stream.client import Response
 from kubex_stream.protocol.portforward import LEGACY_PROTOCOL, TUNNEL_PROTOCOL
 from kubex_stream.session.forward_stream import PortForwardStream
-from tests.api.forwarding import NO_TUNNELS, ForwardingClient, LegacyEcho
+from tests.api.forwarding import NO_TUNNELS, ForwardingClient, LegacyEcho, echo, forwarding
 from tests.client.memory import refusal
-from tests.session.memory import PATIENCE, SteppingConnection
+from tests.session.memory import SteppingConnection
 from tests.session.test_turns import settled
 from tests.session.tunnel_peer import EchoPeer, SteppingPeer
 
 pytestmark = pytest.mark.anyio
-
-
-@asynccontextmanager
-async def forwarding(
-    client: ForwardingClient, target: str = "web-0", **options: Any
-) -> AsyncGenerator[PortForwarder, None]:
-    """A forwarder; whatever it has opened has to be closed at the end."""
-    async with client:
-        with anyio.fail_after(PATIENCE):
-            async with Pods(client).portforward.forwarder(target, **options) as forwarder:
-                yield forwarder
-    assert client.retries.open == 0
-    assert all(connection.closed for connection in client.connections)
-
-
-async def echo(stream: PortForwardStream, data: bytes = b"echo") -> None:
-    await stream.send(data)
-    received = b""
-    while len(received) < len(data):
-        received += await stream.receive()
-    assert received == data
 
 
 # Life ---------------------------------------------------------------------------------------------------------------------

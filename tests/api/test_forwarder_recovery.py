@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
-from typing import Any
-
 import anyio
 import pytest
 
@@ -15,41 +11,17 @@ from kubex_stream import (
     ConnectionFailed,
     ConnectionLost,
     NotFound,
-    Pods,
     PortForwardError,
     StreamTimeout,
 )
-from kubex_stream.api.forwarder import PortForwarder
 from kubex_stream.client import Response
 from kubex_stream.protocol.portforward import TUNNEL_PROTOCOL
-from kubex_stream.session.forward_stream import PortForwardStream
-from tests.api.forwarding import ForwardingClient
+from tests.api.forwarding import ForwardingClient, echo, forwarding
 from tests.client.memory import refusal
 from tests.session.memory import PATIENCE
 from tests.session.tunnel_peer import PeerPair, SteppingPeer, TunnelPeer
 
 pytestmark = pytest.mark.anyio
-
-
-@asynccontextmanager
-async def forwarding(
-    client: ForwardingClient, target: str = "web-0", **options: Any
-) -> AsyncGenerator[PortForwarder, None]:
-    """A forwarder; whatever it has opened has to be closed at the end."""
-    async with client:
-        with anyio.fail_after(PATIENCE):
-            async with Pods(client).portforward.forwarder(target, **options) as forwarder:
-                yield forwarder
-    assert client.retries.open == 0
-    assert all(connection.closed for connection in client.connections)
-
-
-async def echo(stream: PortForwardStream, data: bytes = b"echo") -> None:
-    await stream.send(data)
-    received = b""
-    while len(received) < len(data):
-        received += await stream.receive()
-    assert received == data
 
 
 async def test_after_a_lost_tunnel_a_new_connection_looks_for_the_pod_again() -> None:
