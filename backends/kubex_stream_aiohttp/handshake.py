@@ -78,7 +78,7 @@ class HandshakeResponse(SingleResponse):
 
 
 class UpgradedWebSocket(aiohttp.ClientWebSocketResponse):
-    """A WebSocket that shows the response that it came from, and so its transport."""
+    """A WebSocket that shows the response that it came from, and so its transport, and the queue of its messages."""
 
     def __init__(
         self,
@@ -91,3 +91,4 @@ class UpgradedWebSocket(aiohttp.ClientWebSocketResponse):
     ) -> None:
         super().__init__(reader, writer, protocol, response, *args, **kwargs)
         self.response = response
+        self.messages = reader

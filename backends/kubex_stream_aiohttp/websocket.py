@@ -1,9 +1,9 @@
 """An open WebSocket of aiohttp's as the seam wants it.
 
 Rules of this file:
-- aiohttp's ``receive`` is the only reader, and one task is in it at a time.  It never closes, answers or waits by itself (``autoclose``
-  and ``autoping`` are off): a reader here never waits for a writer.
-- Its ``close_code`` and ``close`` are not used: a cancelled ``receive`` sets the one to 1006, a TCP end without a Close frame to 1000, and
+- :class:`~kubex_stream_aiohttp.arrivals.Arrivals` is the only reader, and one task is in it at a time.  aiohttp never closes, answers or
+  waits by itself (``autoclose`` and ``autoping`` are off): a reader here never waits for a writer.
+- aiohttp's ``close_code`` and ``close`` are not used: a cancelled ``receive`` sets the one to 1006, a TCP end without a Close frame to 1000, and
   the other goes by it.  Only a Close frame that arrived counts.
 - ``_ending`` holds what each later call raises, as something to call, since an exception that is raised twice grows.
 - Nothing here waits for TCP or TLS to end: the transport is aborted as soon as the WebSocket is over.
@@ -12,7 +12,7 @@ Rules of this file:
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from functools import partial
 from time import monotonic
@@ -23,6 +23,7 @@ from aiohttp import WSMsgType
 
 from kubex_stream.client import WebSocketConnection
 from kubex_stream.errors import ConnectionLost, ProtocolViolation
+from kubex_stream_aiohttp.arrivals import Arrivals
 from kubex_stream_aiohttp.handshake import UpgradedWebSocket
 from kubex_stream_aiohttp.writing import write, write_now
 
@@ -49,6 +50,7 @@ class AioHttpWebSocketConnection(WebSocketConnection):
         self._ws = ws
         # aiohttp has no public way from its own class to the transport.
         self._response = ws.response if isinstance(ws, UpgradedWebSocket) else ws._response
+        self._arrivals = Arrivals(ws)
         connection = self._response.connection
         self._transport = None if connection is None else connection.transport
         self._close_timeout = close_timeout
@@ -120,8 +122,18 @@ class AioHttpWebSocketConnection(WebSocketConnection):
 
     # Receiving --------------------------------------------------------------------------------------------------------
 
-    async def receive_bytes(self) -> bytes:
+    def receive_bytes(self) -> Coroutine[Any, Any, bytes]:
         """The next binary message.  Raises as the seam says; a second task that receives gets a RuntimeError."""
+        return self._receive(None)
+
+    #: One coroutine less than the default.
+    receive_view = receive_bytes
+
+    def receive_payload(self, join: int = 0) -> Coroutine[Any, Any, tuple[int, bytes, int]]:
+        """The next binary message, or several, taken apart."""
+        return self._receive(join)
+
+    async def _receive(self, join: int | None) -> Any:
         if self._ending is not None:
             raise self._ending()
         if self._receiving:
@@ -129,11 +141,15 @@ class AioHttpWebSocketConnection(WebSocketConnection):
         self._receiving = True
         try:
             while True:
-                message = await self._ws.receive()
+                message = await self._arrivals.next()
                 if message.type is _BINARY:
                     self._last_activity = monotonic()
-                    data: bytes = message.data
-                    return data
+                    data = message.data
+                    if join is None:
+                        return data
+                    if len(data) < join and self._arrivals.waiting:
+                        return await self._arrivals.joined(data, join)
+                    return (data[0], data[1:], 1) if data else (-1, data, 1)
                 self._handle(message)
         finally:
             self._receiving = False
@@ -232,7 +248,7 @@ class AioHttpWebSocketConnection(WebSocketConnection):
                 await self._handover
                 continue
             with suppress(ConnectionLost, ProtocolViolation, StopAsyncIteration):
-                message: Any = await self._ws.receive()
+                message = await self._arrivals.next()
                 if message.type is not _BINARY and message.type is not WSMsgType.TEXT:
                     self._handle(message)
 

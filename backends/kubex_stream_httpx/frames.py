@@ -14,6 +14,8 @@ import os
 import struct
 from typing import Final, NoReturn, TypeAlias
 
+from kubex_stream_httpx.masking import mask
+
 __all__ = (
     "BINARY",
     "CLOSE",
@@ -115,6 +117,31 @@ class FrameReader:
                 whole, self._message = self._message, None
                 return BINARY, memoryview(whole)
 
+    def run(self, first: int, size: int) -> list[bytes]:
+        """The whole messages of one frame that come next and begin with the byte ``first``, without it, up to about ``size`` bytes.
+
+        This is :meth:`next` for a flood of small messages: it stops at whatever is not plain, and leaves it to be judged there.
+        """
+        pieces: list[bytes] = []
+        if self._opcode >= 0 or self._message is not None or self._error is not None:
+            return pieces
+        data, position = self._data, self._position
+        whole = len(data)
+        while size > 0 and position + 4 < whole and data[position] == _FIN | BINARY:
+            length, start = data[position + 1], position + 2
+            if length == 126:
+                length, start = data[position + 2] << 8 | data[position + 3], position + 4
+            elif length > 126:  # a longer length field, or a mask
+                break
+            end = start + length
+            if not length or end > whole or data[start] != first or 0 < self._limit < length:
+                break
+            pieces.append(data[start + 1 : end])
+            size -= length
+            position = end
+        self._position = position
+        return pieces
+
     def _payload(self) -> Payload | None:
         if self._opcode >= 0:
             if self._missing:
@@ -204,14 +231,7 @@ def encode_frame(opcode: int, payload: bytes | bytearray | memoryview, key: byte
         head = struct.pack("!BBH", _FIN | opcode, _MASKED | 126, length)
     else:
         head = struct.pack("!BBQ", _FIN | opcode, _MASKED | 127, length)
-    return b"".join((head, key, _masked(payload, length, key)))
-
-
-def _masked(payload: bytes | bytearray | memoryview, length: int, key: bytes) -> bytes:
-    # One exclusive or of two large numbers: the fastest that Python has without help from C, and linear.
-    pattern = (key * (length // 4 + 1))[:length]
-    mixed = int.from_bytes(payload, "little") ^ int.from_bytes(pattern, "little")
-    return mixed.to_bytes(length, "little")
+    return b"".join((head, key, mask(payload, key)))
 
 
 def close_payload(code: int, reason: str = "") -> bytes:

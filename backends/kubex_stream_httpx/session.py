@@ -120,6 +120,15 @@ class WebSocketSession(AsyncWebSocketSession):
                 raise self._end.receiving()
             await self._fill()
 
+    async def next_payload(self, join: int) -> tuple[int, bytes, int]:
+        """As :meth:`kubex_stream.WebSocketConnection.receive_payload`."""
+        message = await self.next_message()
+        if not message:
+            return -1, b"", 1
+        first, payload = message[0], bytes(message[1:])
+        more = self._reader.run(first, join - len(message))
+        return first, b"".join((payload, *more)) if more else payload, 1 + len(more)
+
     async def _buffered(self) -> Payload | None:
         while self._end is None:
             try:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Coroutine
 from contextlib import AbstractAsyncContextManager, suppress
+from typing import Any
 
 import anyio
 from httpx_ws import AsyncWebSocketSession
@@ -73,6 +75,10 @@ class HttpxWebSocketConnection(WebSocketConnection):
     async def receive_view(self) -> Payload:
         """See the base class; the view stays valid as long as it is kept."""
         return await self._session.next_message()
+
+    def receive_payload(self, join: int = 0) -> Coroutine[Any, Any, tuple[int, bytes, int]]:
+        """See the base class."""
+        return self._session.next_payload(join)
 
     async def ping(self) -> None:
         """See the base class."""

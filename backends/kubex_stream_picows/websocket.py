@@ -110,8 +110,40 @@ class PicowsWebSocketConnection(WebSocketConnection):
         """The next binary message.  Raises as the seam says; a second task that receives gets a RuntimeError."""
         if self._ending is not None:
             raise self._ending()
-        inbox, messages = self._inbox, self._messages
-        while not messages:
+        if not self._messages:
+            await self._arrival()
+        message = self._messages.popleft()
+        if not self._messages:
+            self._inbox.emptied()
+        return message
+
+    #: One coroutine less than the default.
+    receive_view = receive_bytes
+
+    async def receive_payload(self, join: int = 0) -> tuple[int, bytes, int]:
+        """The next binary message, or several, taken apart."""
+        if self._ending is not None:
+            raise self._ending()
+        messages = self._messages
+        if not messages:
+            await self._arrival()
+        message = messages.popleft()
+        first, payload, taken = message[:1], message[1:], 1
+        if messages and len(message) < join:
+            pieces, left = [payload], join - len(message)
+            while messages and left > 0 and messages[0][:1] == first:
+                message = messages.popleft()
+                pieces.append(message[1:])
+                left -= len(message)
+            payload, taken = b"".join(pieces), len(pieces)
+        if not messages:
+            self._inbox.emptied()
+        return first[0] if first else -1, payload, taken
+
+    async def _arrival(self) -> None:
+        """Until a message is there; raises where the end is."""
+        inbox = self._inbox
+        while not self._messages:
             if self._receiving:
                 raise RuntimeError("another task is receiving from this connection")
             if inbox.ending is not None:
@@ -121,13 +153,6 @@ class PicowsWebSocketConnection(WebSocketConnection):
                 await inbox.arrival()
             finally:
                 self._receiving = False
-        message = messages.popleft()
-        if not messages:
-            inbox.emptied()
-        return message
-
-    #: One coroutine less than the default.
-    receive_view = receive_bytes
 
     def _end(self, ending: Callable[[], Exception]) -> Exception:
         self._close_code = self._inbox.close_code

@@ -15,7 +15,8 @@ from kubex_stream.client.request import Request, path_of
 from kubex_stream.client.websocket import WebSocketConnection
 from kubex_stream.errors import ApiError, Forbidden, HalfCloseUnsupported, StartError
 from kubex_stream.protocol.channels import PROTOCOLS, V4, V5
-from kubex_stream.session.multiplexer import ChannelSession, output_buffers
+from kubex_stream.session.buffer import output_buffers
+from kubex_stream.session.multiplexer import ChannelSession
 from kubex_stream.session.process import OnCancel, Streams
 
 __all__ = ("Opening", "check_name", "pod_path", "pods_path", "start_error", "tell_opened")

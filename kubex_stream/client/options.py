@@ -130,7 +130,7 @@ class ClientOptions(BaseModel):
     #: A server that is busy with stdin answers no pings, so below 60 s this ends healthy streams (protocol fact of every server).
     heartbeat_timeout: _Seconds | None = 60.0
     #: Payload bytes of a stdin message.
-    stdin_chunk_size: Annotated[int, Field(gt=0, le=16 * 1024 * 1024, strict=True)] = 32 * 1024
+    stdin_chunk_size: Annotated[int, Field(gt=0, le=16 * 1024 * 1024, strict=True)] = 64 * 1024
     #: Bytes that each of stdout and stderr keeps in memory for a consumer that is not reading.
     stream_buffer_size: _Size = 1024 * 1024
     #: Bytes that a v5 session keeps in a temporary file for a consumer that stalls, before it stops reading; 0: no file.

@@ -2,7 +2,7 @@
 
 A subclass that has only the abstract members works everywhere; the others have defaults, and each buys something: ``ping`` keep-alive,
 and with ``last_pong`` or ``last_activity`` the discovery of a connection that died, ``abort`` leaving without a Close frame,
-``receive_view`` one copy less.
+``receive_view`` and ``receive_payload`` copies less.
 Version of this contract: :data:`WEBSOCKET_CONTRACT`.
 """
 
@@ -103,6 +103,16 @@ class WebSocketConnection(ABC):
         """As :meth:`receive_bytes`, but the message may be a view that is valid until the next call, so that whoever takes it apart
         makes the only copy."""
         return await self.receive_bytes()
+
+    async def receive_payload(self, join: int = 0) -> tuple[int, bytes, int]:  # noqa: ARG002  (the default joins nothing)
+        """As :meth:`receive_bytes`, in the form in which channel protocols want it: the message's first byte (-1 where it is empty), all
+        that comes after it, and the number of messages that this was.
+
+        :param join: messages with the same first byte that have arrived already may be joined up to about so many bytes, which makes
+            floods of small ones cheap.  Nothing is ever waited for to be joined, and messages of this size are left alone.
+        """
+        message = await self.receive_view()
+        return (message[0], bytes(message[1:]), 1) if message else (-1, b"", 1)
 
     async def __aenter__(self) -> Self:
         return self

@@ -11,7 +11,12 @@ import tempfile
 from collections import deque
 from typing import IO, Final
 
-__all__ = ("ChannelBuffer",)
+from kubex_stream.client.options import ClientOptions
+from kubex_stream.errors import UnreadChannelError
+from kubex_stream.protocol.channels import STDERR_CHANNEL, STDOUT_CHANNEL
+from kubex_stream.statistics import SessionStatistics
+
+__all__ = ("ChannelBuffer", "output_buffers")
 
 _PIECE: Final = 64 * 1024
 _SMALL: Final = 1024
@@ -23,18 +28,23 @@ class ChannelBuffer:
 
     :param name: for messages, as ``stdout``
     :param capacity: bytes of memory after which it is full; one message more may be inside
+    :param channel: the number of its channel, or of one of them; -1 where there are no channels
     """
 
     __slots__ = (
-        "_capacity", "_file", "_memory", "_read_at", "_rest", "_written_to", "closed", "name", "size", "spool_error", "touched",
+        "_capacity", "_file", "_memory", "_read_at", "_rest", "_written_to", "channel", "closed", "name", "receiving",
+        "size", "spool_error", "touched",
     )  # fmt: skip
 
-    def __init__(self, name: str, capacity: int) -> None:
+    def __init__(self, name: str, capacity: int, channel: int = -1) -> None:
         self.name = name
+        self.channel = channel
         #: Bytes inside, the file's included.
         self.size = 0
         #: Whether anybody has ever received from it: one that nobody has is being ignored, not slow.
         self.touched = False
+        #: Whether its consumer is waiting for more.
+        self.receiving = False
         #: Whether its consumer wants no more; what comes is dropped then, on purpose.
         self.closed = False
         #: Why there is no file, or no room in it: then being full means to wait, as without a spool.
@@ -78,6 +88,14 @@ class ChannelBuffer:
         self.size -= len(piece)
         return piece
 
+    def unread(self, statistics: SessionStatistics) -> UnreadChannelError:
+        """What a task gets that waits for something else while this is full and nobody has ever received from it."""
+        return UnreadChannelError(
+            f"{self.size} bytes of {self.name} are waiting and nobody has ever received them, so nothing more can come: receive "
+            f"{self.name} in a task of its own, or do not request it ({self.name}=False)",
+            statistics=statistics,
+        )
+
     def close(self) -> None:
         """Drop what is inside and what will come."""
         self.closed = True
@@ -115,3 +133,18 @@ class ChannelBuffer:
             self._file.truncate()
             self._read_at = self._written_to = 0
         return piece
+
+
+def output_buffers(options: ClientOptions, *, stdout: bool, stderr: bool, merge: bool) -> dict[int, ChannelBuffer]:
+    """The buffers of the output channels that are requested.
+
+    :param merge: stderr goes where stdout goes
+    """
+    outputs = {}
+    if stdout:
+        outputs[STDOUT_CHANNEL] = ChannelBuffer("stdout", options.stream_buffer_size, STDOUT_CHANNEL)
+    if stderr:
+        outputs[STDERR_CHANNEL] = (
+            outputs[STDOUT_CHANNEL] if merge else ChannelBuffer("stderr", options.stream_buffer_size, STDERR_CHANNEL)
+        )
+    return outputs

@@ -37,6 +37,13 @@ class Ending:
     status: Status | None = None
     error: Exception | None = None
 
+    def of_output(self, end: type[Exception]) -> Exception:
+        """What an output raises behind its last byte: ``end`` where all went well.
+
+        The one error may be raised often; each time would add to its traceback.
+        """
+        return end() if self.error is None else self.error.with_traceback(None)
+
 
 class EndingReader(Protocol):
     """What turns channel 3, and the server's Close, into an ending."""
@@ -94,13 +101,18 @@ class StatusReader:
         return Ending(status=status, error=ProtocolViolation(problem, raw=bytes(self._text), statistics=statistics))
 
 
-def broken(error: KubexClientException, statistics: SessionStatistics) -> Ending:
-    """The ending of a session whose connection failed, with the numbers of the session."""
-    known: KubexClientException = error
+def broken(error: Exception, statistics: SessionStatistics) -> Ending:
+    """The ending of a session whose connection failed, with the numbers of the session.
+
+    :param error: of the library's, or of whatever a transport is made of
+    """
+    known: Exception = error
     if isinstance(error, ConnectionLost):
         known = ConnectionLost(str(error), close_code=error.close_code, statistics=statistics)
     elif isinstance(error, ProtocolViolation):
         known = ProtocolViolation(str(error), raw=error.raw, statistics=statistics)
+    elif not isinstance(error, KubexClientException):
+        known = ConnectionLost(f"the transport failed: {error!r}", statistics=statistics)
     if known is not error:
         known.__cause__ = error
     return Ending(error=known)

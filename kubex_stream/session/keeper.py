@@ -93,7 +93,7 @@ class Keeper:
 
     def _room(self) -> bool:
         session = self._session
-        buffer = session.fullest()
+        buffer = max(session.outputs.values(), key=lambda output: output.size, default=None)
         if buffer is None or not buffer.full:
             return True
         if not session.protocol.half_close:

@@ -24,7 +24,7 @@ from kubex_stream.session.buffer import ChannelBuffer
 from kubex_stream.session.conduit import Conduit, EndOfInput
 from kubex_stream.session.ending import Ending
 from kubex_stream.session.keeper import Keeper
-from kubex_stream.session.multiplexer import ChannelSession
+from kubex_stream.session.multiplexer import JOIN, ChannelSession
 from kubex_stream.statistics import SessionStatistics
 
 __all__ = ("LegacyConduit",)
@@ -66,6 +66,7 @@ class LegacyConduit(Conduit):
         self._session = ChannelSession(
             connection, _PROTOCOL, options, path=path, outputs=outputs, observer=observer, status=_Close()
         )
+        self._session.join = 0  # the first message of each channel is one by itself
         self._patience = end_of_input.patience + _LATE
         self._end_wanted = self._closed = False
         # Silence is what a call waits for in vain: a consumer that is busy elsewhere says nothing about the pod.
@@ -98,6 +99,7 @@ class LegacyConduit(Conduit):
                 raise self._lost(error) from error
             if first != wanted:
                 raise self.error("failed", f"asked for port {self.port}, the server answered with {first[:8].hex()}")
+        self._session.join = JOIN
 
     async def receive(self) -> bytes:
         if self._closed:

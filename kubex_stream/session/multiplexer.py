@@ -22,21 +22,19 @@ from anyio.lowlevel import checkpoint
 from kubex_stream.client.observer import Observer
 from kubex_stream.client.options import ClientOptions
 from kubex_stream.client.websocket import WebSocketConnection
-from kubex_stream.errors import ConnectionLost, KubexClientException, UnreadChannelError
-from kubex_stream.protocol.channels import ERROR_CHANNEL, STDERR_CHANNEL, STDOUT_CHANNEL, ChannelProtocol
+from kubex_stream.protocol.channels import ERROR_CHANNEL, ChannelProtocol
 from kubex_stream.session.buffer import ChannelBuffer
 from kubex_stream.session.ending import Ending, EndingReader, StatusReader, broken
 from kubex_stream.session.leaving import let_go
 from kubex_stream.session.sender import Sender
 from kubex_stream.statistics import SessionStatistics
 
-__all__ = ("ChannelSession", "Message", "Sink", "output_buffers")
+__all__ = ("JOIN", "ChannelSession", "Sink")
 
-Message = bytes | memoryview
-Sink = Callable[[Message], object]
+Sink = Callable[[bytes], object]
 
-#: From this size on, a view costs less than a copy that is copied again.
-_VIEW_FROM: Final = 4096
+#: Bytes up to which small messages become one piece.
+JOIN: Final = 32 * 1024
 _logger = logging.getLogger("kubex_stream")
 
 
@@ -71,7 +69,7 @@ class ChannelSession:
         self.bytes_in = self.frames_in = self.spooled = 0
         self.rtt: float | None = None
         self.outputs = outputs
-        # The observer is told of every message, so only where it listens.
+        # The observer is told of every message by itself, which costs; so only where it listens.
         self._observer = observer if type(observer).frame is not Observer.frame else None
         self.input = Sender(
             connection,
@@ -80,6 +78,11 @@ class ChannelSession:
             statistics=lambda: self.statistics,
             sent=None if self._observer is None else self._tell_sent,
         )
+        #: Bytes up to which small messages become one piece; 0 where their boundaries say something.
+        self.join = JOIN
+        self._receive = connection.receive_payload
+        #: Whether the session goes on and no buffer holds anything.
+        self._calm = True
         self._last_seen = time.monotonic()
         self._status = status or StatusReader(protocol)
         self._changed = anyio.Event()
@@ -87,26 +90,55 @@ class ChannelSession:
 
     # Output -----------------------------------------------------------------------------------------------------------
 
-    async def receive(self, buffer: ChannelBuffer) -> bytes:
+    async def receive(self, buffer: ChannelBuffer, end: type[Exception] = anyio.EndOfStream) -> bytes:
         """The next piece of one output; a cancelled call loses nothing.
 
-        :raises anyio.EndOfStream: the process has ended and everything was handed out
+        :param end: is raised when the process has ended and everything was handed out
+        :raises anyio.BusyResourceError: another task is receiving this output
         """
-        buffer.touched = True
-        while True:
-            if buffer.size:
-                if buffer.full:
-                    await checkpoint()  # a long spool is read without ever waiting for the socket
-                    if not buffer.size:
-                        continue  # closed meanwhile
-                return self._take(buffer)
-            if buffer.closed:
-                raise anyio.ClosedResourceError
-            if self.ending is not None:
-                raise self._end_of_output(self.ending)
-            payload = await self._advance(buffer)
+        # The hot path: where nothing is kept, whoever wants something reads it, and no other coroutine stands between it and the transport.
+        while self._calm and self._observer is None and not (self.reading or buffer.receiving or buffer.closed):
+            self.reading = buffer.touched = buffer.receiving = True
+            try:
+                channel, payload, messages = await self._receive(self.join)
+            except Exception as error:  # noqa: BLE001  # of whatever library a transport is made
+                self._receive_failed(error)
+                break
+            finally:
+                self.reading = buffer.receiving = False
+                if self._waiting:
+                    self._notify()
+            if channel == buffer.channel:
+                self.frames_in += messages
+                self.bytes_in += len(payload)
+            else:
+                payload = self._accept(channel, payload, messages, buffer) or b""
             if payload:
                 return payload
+        return await self._receive_in_turn(buffer, end)
+
+    async def _receive_in_turn(self, buffer: ChannelBuffer, end: type[Exception]) -> bytes:
+        """The same where something is kept, another task reads, or the session has ended."""
+        if buffer.receiving:
+            raise anyio.BusyResourceError("receiving from")
+        buffer.touched = buffer.receiving = True
+        try:
+            while True:
+                if buffer.size:
+                    if buffer.full:
+                        await checkpoint()  # a long spool is read without ever waiting for the socket
+                        if not buffer.size:
+                            continue  # closed meanwhile
+                    return self._take(buffer)
+                if buffer.closed:
+                    raise anyio.ClosedResourceError
+                if self.ending is not None:
+                    raise self.ending.of_output(end)
+                payload = await self._advance(buffer)
+                if payload:
+                    return payload
+        finally:
+            buffer.receiving = False
 
     def receive_nowait(self, buffer: ChannelBuffer) -> bytes:
         """What is there of one output, without waiting; asks the keeper to read when there is nothing.
@@ -117,14 +149,9 @@ class ChannelSession:
         if buffer.size:
             return self._take(buffer)
         if self.ending is not None:
-            raise self._end_of_output(self.ending)
+            raise self.ending.of_output(anyio.EndOfStream)
         self.poked.set()
         raise anyio.WouldBlock
-
-    @staticmethod
-    def _end_of_output(ending: Ending) -> Exception:
-        # The one error may be raised often; each time would add to its traceback.
-        return anyio.EndOfStream() if ending.error is None else ending.error.with_traceback(None)
 
     async def wait(self) -> Ending:
         """Read until the session has ended; output goes to the buffers.
@@ -141,16 +168,21 @@ class ChannelSession:
         try:
             while self.ending is None:
                 message = await self._next_message()
-                if message and (sink := sinks.get(message[0])) is not None:
-                    self._count(message)
-                    self.bytes_in += len(message) - 1
-                    if len(message) > 1:
-                        sink(memoryview(message)[1:] if len(message) > _VIEW_FROM else message[1:])
-                elif message:
-                    self._accept(message, None)
+                if message is None:
+                    break
+                channel, payload, messages = message
+                sink = sinks.get(channel)
+                if sink is None:
+                    self._accept(channel, payload, messages)
+                    continue
+                self.frames_in += messages
+                self.bytes_in += len(payload)
+                self._tell_received(channel, len(payload))
+                sink(payload)
         finally:
             self.reading = False
             self._notify()
+        assert self.ending is not None
         return self.ending
 
     async def read_ahead(self) -> None:
@@ -158,8 +190,8 @@ class ChannelSession:
         self.reading = True
         try:
             message = await self._next_message()
-            if message:
-                self._accept(message, None)
+            if message is not None:
+                self._accept(*message)
         finally:
             self.reading = False
             self._notify()
@@ -174,18 +206,20 @@ class ChannelSession:
         """Whether there is an ending."""
         return self.ending is not None
 
-    def fullest(self) -> ChannelBuffer | None:
-        """The output that holds most, where one was requested."""
-        return max(self.outputs.values(), key=lambda buffer: buffer.size, default=None)
-
     def turn_off(self, buffer: ChannelBuffer) -> None:
         """Drop what an output holds and what will come of it."""
         buffer.close()
+        self._settle()
         self._notify()
+
+    def _settle(self) -> None:
+        self._calm = self.ending is None and not any(buffer.size for buffer in self.outputs.values())
 
     def _take(self, buffer: ChannelBuffer) -> bytes:
         was_full = buffer.full
         piece = buffer.take()
+        if not buffer.size:
+            self._settle()
         if was_full and not buffer.full:
             self._notify()
         return piece
@@ -202,7 +236,7 @@ class ChannelSession:
                 return None
             await checkpoint()  # the task that is to read it may not have run yet
             if full.full and not full.touched:
-                raise self._unread(full)
+                raise full.unread(self.statistics)
             return None
         self.reading = True
         try:
@@ -210,7 +244,7 @@ class ChannelSession:
         finally:
             self.reading = False
             self._notify()
-        return self._accept(message, wanted) if message else None
+        return None if message is None else self._accept(*message, wanted)
 
     async def _change(self) -> None:
         self._waiting += 1
@@ -224,60 +258,55 @@ class ChannelSession:
             self._changed.set()
             self._changed = anyio.Event()
 
-    def _unread(self, buffer: ChannelBuffer) -> UnreadChannelError:
-        return UnreadChannelError(
-            f"{buffer.size} bytes of {buffer.name} are waiting and nobody has ever received them, so nothing more can come: receive "
-            f"{buffer.name} in a task of its own, or do not request it ({buffer.name}=False)",
-            statistics=self.statistics,
-        )
-
     # Messages ---------------------------------------------------------------------------------------------------------
 
-    async def _next_message(self) -> Message | None:
+    async def _next_message(self) -> tuple[int, bytes, int] | None:
         """One message; None when there is none because the session has ended with this."""
         try:
-            return await self.connection.receive_view()
-        except StopAsyncIteration:
-            self.end(self._status.closed(self.connection.close_code, self.statistics))
-        except KubexClientException as error:
-            self.end(broken(error, self.statistics))
-        except Exception as error:  # noqa: BLE001  # of whatever library a transport is made; the session must not be left without an ending
-            lost = ConnectionLost(f"the transport failed: {error!r}", statistics=self.statistics)
-            lost.__cause__ = error
-            self.end(Ending(error=lost))
+            return await self._receive(self.join if self._observer is None else 0)
+        except Exception as error:  # noqa: BLE001  # as above
+            self._receive_failed(error)
         return None
 
-    def _count(self, message: Message) -> None:
-        self.frames_in += 1
-        if self._observer is not None:
-            self._observer.frame(self.path, sent=False, channel=message[0], size=len(message) - 1)
+    def _receive_failed(self, error: Exception) -> None:
+        """The connection has no more messages: that is the ending, where there is none yet."""
+        if isinstance(error, StopAsyncIteration):
+            self.end(self._status.closed(self.connection.close_code, self.statistics))
+        else:
+            self.end(broken(error, self.statistics))
 
-    def _accept(self, message: Message, wanted: ChannelBuffer | None) -> bytes | None:
-        """Put a message where it belongs; the payload itself where it belongs to ``wanted``, which is empty."""
-        self._count(message)
-        channel = message[0]
+    def _tell_received(self, channel: int, size: int) -> None:
+        if self._observer is not None:
+            self._observer.frame(self.path, sent=False, channel=channel, size=size)
+
+    def _accept(
+        self, channel: int, payload: bytes, messages: int = 1, wanted: ChannelBuffer | None = None
+    ) -> bytes | None:
+        """Put a message, or several, where they belong; the payload itself where it belongs to ``wanted``, which is empty."""
+        self.frames_in += messages
+        self._tell_received(channel, len(payload))
         buffer = self.outputs.get(channel)
         if buffer is not None:
-            payload = bytes(message[1:])
             self.bytes_in += len(payload)
             if buffer is wanted and not buffer.closed:
                 return payload
             if payload and buffer.put(payload):
                 self.spooled += len(payload)
+            self._calm = self._calm and not buffer.size
             self._notify()
-            return None
-        if channel == ERROR_CHANNEL:
-            ending = self._status.add(message[1:], self.statistics)
+        elif channel == ERROR_CHANNEL:
+            ending = self._status.add(payload, self.statistics)
             if ending is not None:
                 self.end(ending)
-        elif len(message) > 1:
-            _logger.debug("%s: dropped %d bytes for channel %d", self.path, len(message) - 1, channel)
+        elif payload:
+            _logger.debug("%s: dropped %d bytes for channel %d", self.path, len(payload), channel)
         return None
 
     def end(self, ending: Ending) -> None:
         """Set the ending, where there is none yet, and wake whoever waits."""
         if self.ending is None:
             self.ending = ending
+            self._calm = False
         self.poked.set()
         self._notify()
 
@@ -312,24 +341,10 @@ class ChannelSession:
         """
         ended = self.ending is not None
         self.end(Ending(error=anyio.ClosedResourceError()))
-        timeout = self.options.close_timeout + 1
         try:
-            await let_go(self.connection, timeout=timeout, path=self.path, at_once=kill and not ended)
+            await let_go(
+                self.connection, timeout=self.options.close_timeout + 1, path=self.path, at_once=kill and not ended
+            )
         finally:
             for buffer in self.outputs.values():
                 buffer.close()
-
-
-def output_buffers(options: ClientOptions, *, stdout: bool, stderr: bool, merge: bool) -> dict[int, ChannelBuffer]:
-    """The buffers of the output channels that are requested.
-
-    :param merge: stderr goes where stdout goes
-    """
-    outputs = {}
-    if stdout:
-        outputs[STDOUT_CHANNEL] = ChannelBuffer("stdout", options.stream_buffer_size)
-    if stderr:
-        outputs[STDERR_CHANNEL] = (
-            outputs[STDOUT_CHANNEL] if merge else ChannelBuffer("stderr", options.stream_buffer_size)
-        )
-    return outputs

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import codecs
-from collections.abc import Mapping
+import sys
+from collections.abc import Coroutine, Mapping
 from typing import Any, Final
 
 import anyio
@@ -36,7 +37,6 @@ class OutputStream(ByteReceiveStream):
         self._session = session
         self._buffer = buffer
         self._rest = memoryview(b"")
-        self._busy = False
 
     async def receive(self, max_bytes: int = 65536) -> bytes:
         """The next bytes.  A cancelled call loses nothing.
@@ -54,16 +54,12 @@ class OutputStream(ByteReceiveStream):
         _check_size(max_bytes)
         if self._rest:
             return self._cut(self._rest, max_bytes)
-        if self._buffer.closed:
-            raise anyio.ClosedResourceError
-        if self._busy:
-            raise anyio.BusyResourceError("receiving from")
-        self._busy = True
-        try:
-            chunk = await self._session.receive(self._buffer)
-        finally:
-            self._busy = False
+        chunk = await self._session.receive(self._buffer)
         return chunk if len(chunk) <= max_bytes else self._cut(memoryview(chunk), max_bytes)
+
+    def __anext__(self) -> Coroutine[Any, Any, bytes]:
+        # Not a coroutine of its own: one less for each chunk.  Chunks that were cut come first.
+        return self._session.receive(self._buffer, StopAsyncIteration) if not self._rest else self.receive(sys.maxsize)
 
     def receive_nowait(self, max_bytes: int = 65536) -> bytes:
         """What is there already.  Raises as :meth:`receive`, and

@@ -22,6 +22,7 @@ from kubex_stream_httpx.frames import (
     encode_frame,
     parse_close,
 )
+from kubex_stream_httpx.masking import mask, mask_in_python
 
 Event = tuple[int, bytes]
 
@@ -240,3 +241,61 @@ def test_a_close_without_a_code_and_one_with_half_of_it() -> None:
     with pytest.raises(FrameError) as caught:
         parse_close(b"\x03")
     assert caught.value.code == 1002
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from([b"", b"\x01", b"\x01ab", b"\x02xyz", b"\x01" + b"L" * 200, b"\x01" + b"M" * 70_000]),
+            st.integers(0, 2),
+        ),
+        max_size=12,
+    ),
+    st.integers(1, 400),
+    st.integers(0, 300),
+)
+def test_a_run_is_what_reading_one_by_one_gives(messages: list[tuple[bytes, int]], cut: int, size: int) -> None:
+    stream = b"".join(frame(BINARY, message, form=form) for message, form in messages)
+    reader, received = FrameReader(0), []
+    for start in range(0, len(stream), cut if len(stream) < 5000 else 5000):
+        reader.feed(stream[start : start + (cut if len(stream) < 5000 else 5000)])
+        while True:
+            run = reader.run(1, size)
+            received += [b"\x01" + payload for payload in run]
+            event = reader.next()
+            if event is None:
+                break
+            received.append(bytes(event[1]))
+    assert received == [message for message, _ in messages]
+
+
+def test_a_run_ends_where_something_is_to_be_judged() -> None:
+    plain = frame(BINARY, b"\x01a")
+    for other in (
+        frame(PING, b""),
+        frame(BINARY, b"\x02a"),
+        frame(BINARY, b""),
+        frame(BINARY, b"\x01b", fin=False),
+        b"\x82\x82mask\x01b",
+        b"\xc2\x02\x01b",
+        frame(BINARY, b"\x01" + b"x" * 99),
+    ):
+        reader = FrameReader(50)
+        reader.feed(plain * 3 + other + plain)
+        assert reader.run(1, 1000) == [b"a"] * 3
+        assert reader.run(1, 1000) == []
+
+
+def test_a_run_has_a_size() -> None:
+    reader = FrameReader(0)
+    reader.feed(frame(BINARY, b"\x01" + b"x" * 9) * 10)
+    assert len(reader.run(1, 20)) == 2
+    assert len(reader.run(1, 0)) == 0
+    assert len(reader.run(1, 1000)) == 8
+
+
+def test_masks_in_c_and_in_python_are_the_same() -> None:
+    for size in (0, 1, 3, 4, 5, 1000):
+        payload, key = bytes(range(256)) * 4, b"\x01\x80\xfe\x37"
+        for kind in (bytes, bytearray, memoryview):
+            assert mask(kind(payload[:size]), key) == mask_in_python(payload[:size], key)

@@ -27,7 +27,7 @@ DEFAULTS: dict[str, object] = {
     "close_timeout": 1.0,
     "heartbeat": 10.0,
     "heartbeat_timeout": 60.0,
-    "stdin_chunk_size": 32768,
+    "stdin_chunk_size": 65536,
     "stream_buffer_size": 1048576,
     "spool_limit": 1073741824,
     "headers": {},

@@ -136,7 +136,7 @@ async def test_stdin_was_one_giant_frame(open_pods: OpenPods) -> None:
     async with serving(script) as server, open_pods(server.configuration) as pods:
         assert (await pods.exec.run("one", ["x"], input=data)).exit_code == 0
     assert sum(sizes) == len(data)
-    assert max(sizes) == 32 * 1024
+    assert max(sizes) == 64 * 1024
 
 
 async def test_the_cause_of_a_broken_connection_was_overwritten(open_pods: OpenPods) -> None:

@@ -38,13 +38,13 @@ async def test_statistics_count_payloads_and_messages() -> None:
         assert process.statistics[:4] == (0, 0, 0, 0)
         assert await process.stdout.receive() == b"abc"
         assert process.statistics[:4] == (3, 0, 2, 0)
-        await process.stdin.send(b"x" * 40_000)
+        await process.stdin.send(b"x" * 80_000)
         await process.stdin.aclose()
-        assert process.statistics[:4] == (3, 40_000, 2, 3)
+        assert process.statistics[:4] == (3, 80_000, 2, 3)
         connection.feed(SUCCESS)
         await process.wait()
         now = process.statistics
-    assert now[:4] == (5, 40_000, 6, 3)
+    assert now[:4] == (5, 80_000, 6, 3)
     assert now.spooled == 0
     assert process.statistics[:4] == now[:4]
 
@@ -87,9 +87,9 @@ async def test_an_observer_is_told_of_what_is_sent() -> None:
     diary = Diary()
     async with serving(MemoryConnection(), observer=diary) as pods:
         async with pods.exec.stream("one", ["x"], stdin=True) as process:
-            await process.stdin.send(b"x" * 40_000)
+            await process.stdin.send(b"x" * 80_000)
             await process.stdin.aclose()
-    assert diary.lines[1:-1] == [("sent", 0, 32 * 1024), ("sent", 0, 40_000 - 32 * 1024), ("sent", CLOSE_STDIN[0], 1)]
+    assert diary.lines[1:-1] == [("sent", 0, 64 * 1024), ("sent", 0, 80_000 - 64 * 1024), ("sent", CLOSE_STDIN[0], 1)]
 
 
 async def test_an_observer_is_told_how_a_session_failed() -> None:

@@ -36,7 +36,7 @@ async def test_stdin_is_cut_into_whole_messages() -> None:
     async with serving(connection) as pods, pods.exec.stream("one", ["x"], stdin=True) as process:
         await process.stdin.send(data)
         assert all(message[:1] == b"\x00" for message in connection.sent)
-        assert [len(message) for message in connection.sent] == [32 * 1024 + 1] * 32
+        assert [len(message) for message in connection.sent] == [64 * 1024 + 1] * 16
         assert connection.stdin == data
 
 

@@ -41,6 +41,7 @@ from kubex_stream.testing.conformance.endings import Endings  # noqa: E402
 from kubex_stream.testing.conformance.flow import Flow  # noqa: E402
 from kubex_stream.testing.conformance.handshakes import Handshakes  # noqa: E402
 from kubex_stream.testing.conformance.leaving import Leaving  # noqa: E402
+from kubex_stream.testing.conformance.payloads import Payloads  # noqa: E402
 from kubex_stream.testing.conformance.receiving import Receiving  # noqa: E402
 from kubex_stream.testing.conformance.requests import Requests  # noqa: E402
 from kubex_stream.testing.conformance.routes import Routes  # noqa: E402
@@ -53,6 +54,19 @@ __all__ = ("ALL_CLAIMS", "CLAIMS", "Claim", "ConformanceTests", "Loop", "Transpo
 
 
 class ConformanceTests(
-    Handshakes, Receiving, Cuts, Endings, Sending, Flow, Closing, Leaving, Requests, Streams, Tls, Routes, Sessions
+    Handshakes,
+    Receiving,
+    Payloads,
+    Cuts,
+    Endings,
+    Sending,
+    Flow,
+    Closing,
+    Leaving,
+    Requests,
+    Streams,
+    Tls,
+    Routes,
+    Sessions,
 ):
     """Everything that a transport has to do, and what it claims.  Subclass it and set ``transport``."""

@@ -1,0 +1,61 @@
+"""The queue of messages behind aiohttp's ``receive``.
+
+Rules of this file:
+- ``receive`` is one more coroutine for each message than its queue, which aiohttp hands to a WebSocket class of one's own; so messages are
+  read from there.  What the queue has to say when it has no more is left to ``receive`` to understand: it tells the same again.
+- Whether something has arrived is told by an attribute that aiohttp does not document.  Where it is missing nothing is joined.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sized
+from contextlib import suppress
+from typing import Any, Final
+
+import aiohttp
+from aiohttp import WSMsgType
+
+from kubex_stream_aiohttp.handshake import UpgradedWebSocket
+
+__all__ = ("Arrivals",)
+
+_BINARY: Final = WSMsgType.BINARY
+
+
+class Arrivals:
+    """The messages of one WebSocket; one task at a time takes them."""
+
+    def __init__(self, ws: aiohttp.ClientWebSocketResponse) -> None:
+        self._ws = ws
+        queue = ws.messages if isinstance(ws, UpgradedWebSocket) else None
+        #: The next message; fails where the queue has ended.
+        self.read: Callable[[], Awaitable[Any]] = ws.receive if queue is None else queue.read
+        #: What has arrived; a read does not wait while there is something.
+        self.waiting: Sized = getattr(queue, "_buffer", ())
+        #: A message that was read and belongs to whoever asks next.
+        self.left: Any = None
+
+    async def next(self) -> Any:
+        """The next message, also where it tells an end."""
+        if self.left is not None:
+            message, self.left = self.left, None
+            return message
+        try:
+            return await self.read()
+        except Exception:  # noqa: BLE001  # told again there
+            return await self._ws.receive()
+
+    async def joined(self, data: bytes, limit: int) -> tuple[int, bytes, int]:
+        """A message taken apart, and with it those that have arrived and have the same first byte, up to about ``limit`` bytes."""
+        first, pieces, size = data[:1], [data[1:]], len(data)
+        waiting, read = self.waiting, self.read
+        with suppress(Exception):  # of the queue's, which it tells again; what is here already is not lost to it
+            while waiting and size < limit:
+                message = await read()
+                content = message.data
+                if message.type is not _BINARY or content[:1] != first:
+                    self.left = message
+                    break
+                pieces.append(content[1:])
+                size += len(content)
+        return first[0] if first else -1, b"".join(pieces), len(pieces)
