@@ -58,6 +58,12 @@ class Runtime:
 COVERING: Final = (Runtime("asyncio", "aiohttp"), Runtime("trio", "httpx"), Runtime("uvloop", "picows"))
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """``-n auto``: twice the cores, since most of these tests wait for a server, a process or a clock most of their time."""
+    return 2 * (os.cpu_count() or 1)
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Give each test its runtimes; whether it uses a backend is known only here."""
     if "runtime" not in metafunc.fixturenames:
@@ -124,9 +130,10 @@ def make_client(backend: str) -> MakeClient:
 @pytest.fixture(scope="session")
 def shared_cluster() -> Iterator[EmbeddedCluster]:
     """The embedded cluster behind ``cluster``."""
-    from kubex_stream.testing import EmbeddedCluster
+    from kubex_stream.testing import Behaviour, EmbeddedCluster
 
-    with EmbeddedCluster() as cluster:
+    # containerd cuts a connection a second after the end of its input.
+    with EmbeddedCluster(behaviour=Behaviour(half_close_grace=0.1)) as cluster:
         yield cluster
 
 
@@ -149,13 +156,14 @@ def _nothing_left(_sealed: None) -> Iterator[None]:
     """Fail a test that leaves a TCP socket or a file open."""
     before = _descriptors()
     yield
-    # Those of a server in a thread may go a moment later than those of the test.
-    deadline = time.monotonic() + 5
+    # Those of a server in a thread may go a moment later than those of the test; only what stays may be garbage.
+    begun = time.monotonic()
     while left := _leaks(_descriptors() - before):
-        if time.monotonic() > deadline:
+        if time.monotonic() > begun + 5:
             pytest.fail(f"left open: {', '.join(sorted(left))}")
-        gc.collect()
-        time.sleep(0.01)
+        if time.monotonic() > begun + 0.1:
+            gc.collect()
+        time.sleep(0.005)
 
 
 def _descriptors() -> set[str]:

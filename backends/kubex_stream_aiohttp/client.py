@@ -15,7 +15,7 @@ import asyncio
 import base64
 import warnings
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 from weakref import WeakSet
 
 import aiohttp
@@ -38,6 +38,7 @@ from kubex_stream_aiohttp.errors import mapped_errors
 from kubex_stream_aiohttp.handshake import HandshakeRequest, HandshakeResponse, Refused, UpgradedWebSocket
 from kubex_stream_aiohttp.responses import PromptResponse, SingleResponse, lower_case
 from kubex_stream_aiohttp.settings import (
+    fast_connector,
     ignored_options,
     ignored_phases,
     pool_connector,
@@ -60,7 +61,11 @@ class AioHttpClient(BaseClient):
 
     :param session: the application's own session, open, on this event loop.  Its connector carries everything, with the limits and
         timeouts that it has: an open stream takes one of its connections.  Its headers go below those of the request.
+    :param tls: what encrypts streams and WebSockets: Python's own TLS, or ``"aiofastnet"``, which costs half as much and has to be
+        installed.  An application's own session has its own.
     :raises TypeError: ``session`` is not an :class:`aiohttp.ClientSession`
+    :raises ValueError: no such ``tls``, or it was given together with ``session``
+    :raises BackendNotAvailable: aiofastnet is not installed
     """
 
     event_loops: ClassVar[frozenset[str]] = frozenset({"asyncio"})
@@ -72,12 +77,16 @@ class AioHttpClient(BaseClient):
         *,
         session: aiohttp.ClientSession | None = None,
         observer: Observer | None = None,
+        tls: Literal["standard", "aiofastnet"] = "standard",
     ) -> None:
         super().__init__(configuration, options, observer=observer)
         if session is not None and not isinstance(session, aiohttp.ClientSession):
             raise TypeError(f"session must be an aiohttp.ClientSession, not {type(session).__name__}")
         for text in ignored_options(self.options, own_session=session is not None):
             warnings.warn(text, UserWarning, stacklevel=2)
+        self._make_connector = stream_connector
+        if tls != "standard":
+            self._make_connector = fast_connector(tls, own_session=session is not None)
         self._own = session
         self._websockets: WeakSet[AioHttpWebSocketConnection] = WeakSet()
         self._streams: WeakSet[aiohttp.ClientResponse] = WeakSet()
@@ -87,7 +96,7 @@ class AioHttpClient(BaseClient):
         if self._own is not None and (self._own.closed or self._own.connector is None):
             raise RuntimeError("the aiohttp session that was handed over is closed")
         own = None if self._own is None else self._own.connector
-        pool, streams = own or pool_connector(self.options), own or stream_connector()
+        pool, streams = own or pool_connector(self.options), own or self._make_connector()
         self._connector = streams
         self._plain = self._session(
             pool,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import EllipsisType
 from typing import Any, Final
 
@@ -9,8 +10,10 @@ import aiohttp
 
 from kubex_stream.client import ClientOptions
 from kubex_stream.core.params import Timeout
+from kubex_stream.errors import BackendNotAvailable
 
 __all__ = (
+    "fast_connector",
     "ignored_options",
     "ignored_phases",
     "pool_connector",
@@ -66,6 +69,19 @@ def pool_connector(options: ClientOptions) -> aiohttp.TCPConnector:
 def stream_connector() -> aiohttp.TCPConnector:
     """The connections of streams and WebSockets: as many as there are, each used once."""
     return aiohttp.TCPConnector(force_close=True, limit=0)
+
+
+def fast_connector(tls: str, *, own_session: bool) -> Callable[[], aiohttp.TCPConnector]:
+    """What makes the same connections with another TLS.  Raises as :class:`~kubex_stream_aiohttp.AioHttpClient` says."""
+    if tls != "aiofastnet":
+        raise ValueError(f"tls is 'standard' or 'aiofastnet', not {tls!r}")
+    if own_session:
+        raise ValueError("tls= cannot be chosen for a session that was handed over: its connector has its own")
+    try:
+        from kubex_stream_aiohttp.fast import FastConnector
+    except ImportError as error:
+        raise BackendNotAvailable("tls='aiofastnet' needs aiofastnet: pip install 'aiofastnet>=1.2'") from error
+    return FastConnector
 
 
 def _limit(value: int | EllipsisType | None, default: int) -> int:

@@ -11,9 +11,9 @@ from yarl import URL
 from kubex_stream.client import PreparedRequest, Response, WebSocketConnection, resolve_ws_max_message_size
 from kubex_stream_aiohttp import AioHttpClient
 from kubex_stream_aiohttp.errors import mapped_errors
+from kubex_stream_aiohttp.fast import FastConnector
 from kubex_stream_aiohttp.handshake import HandshakeRequest, HandshakeResponse, Refused
 from kubex_stream_aiohttp.settings import stream_timeout
-from kubex_stream_picows.connector import FastConnector
 from kubex_stream_picows.handover import Handover
 from kubex_stream_picows.websocket import PicowsWebSocketConnection
 

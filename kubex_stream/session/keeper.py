@@ -119,7 +119,8 @@ class Keeper:
 
     async def _look(self, waited: bool) -> None:
         session, now = self._session, time.monotonic()
-        elapsed, self._looked = now - self._looked, now
+        # Not more than this task can have waited: a process that was suspended was not listening.
+        elapsed, self._looked = min(now - self._looked, (self._interval or 0.0) + 2 * TICK), now
         signs = self._signs_of_life()
         if signs != self._signs:
             self._signs, self._silence, self._quiet = signs, 0.0, 0.0

@@ -12,7 +12,7 @@ from typing import Any, Final
 import anyio
 import anyio.to_thread
 
-from kubex_stream import Pods, create_client
+from kubex_stream import ClientOptions, Pods, create_client
 from kubex_stream.api.forwarder import PortForwarder
 from kubex_stream.testing import (
     Behaviour,
@@ -107,10 +107,11 @@ def web_cluster(counter: Counter | None = None, **more: PortTarget) -> Generator
 
 @asynccontextmanager
 async def forwarder(
-    cluster: EmbeddedCluster, backend: str, target: str = "web", **options: Any
+    cluster: EmbeddedCluster, backend: str, target: str = "web", *, close_timeout: float = 1.0, **options: Any
 ) -> AsyncGenerator[PortForwarder, None]:
     """A forwarder; when it has been left, nothing may be forwarded any more."""
-    async with create_client(cluster.configuration, backend=backend) as client:
+    client_options = ClientOptions(close_timeout=close_timeout)
+    async with create_client(cluster.configuration, options=client_options, backend=backend) as client:
         async with Pods(client).portforward.forwarder(target, **options) as opened:
             yield opened
     await ended(cluster)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import functools
+
 import pytest
 
 from kubex_stream.testing.conformance import ALL_CLAIMS, ConformanceTests, Transport
+from kubex_stream_aiohttp import AioHttpClient
 
 
 class TestAioHttp(ConformanceTests):
@@ -18,3 +21,16 @@ class TestAioHttpElsewhere(ConformanceTests):
     """The same on the other event loops."""
 
     transport = Transport(client="aiohttp", claims=ALL_CLAIMS, loops=("uvloop",))
+
+
+class FastAioHttpClient(AioHttpClient):
+    """With the other TLS."""
+
+    __init__ = functools.partialmethod(AioHttpClient.__init__, tls="aiofastnet")
+
+
+@pytest.mark.volume
+class TestAioHttpWithFastTls(ConformanceTests):
+    """The same with aiofastnet's TLS."""
+
+    transport = Transport(client=FastAioHttpClient, claims=ALL_CLAIMS, loops=("asyncio", "uvloop"))

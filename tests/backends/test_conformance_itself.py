@@ -65,6 +65,7 @@ class TestPolite(ConformanceTests):
 
 
 class TestLeaking(ConformanceTests):
+    patience = 0.5
     transport = Transport(client=WithLeaking, loops=("asyncio",))
 """
 

@@ -210,7 +210,7 @@ async def test_a_refused_port_and_a_stalled_one_leave_the_others_alone(
     """kubectl gives up the whole forward at the first refused dial, and one tunnel stands still when a server does not read."""
     ports = [f":{PORTS['echo']}", f":{PORTS['silent']}", f":{REFUSED}"]
     failed: list[ConnectionEvent] = []
-    async with pods_of(make_client, forwarding) as pods:
+    async with pods_of(make_client, forwarding, ClientOptions(close_timeout=0.1)) as pods:
         async with pods.portforward.listen(
             "ports", ports, protocol=protocol, on_event=lambda event: failed.append(event) if event.error else None
         ) as (echo, silent, refused):

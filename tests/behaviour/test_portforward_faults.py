@@ -10,7 +10,7 @@ import anyio.lowlevel
 import anyio.to_thread
 import pytest
 
-from kubex_stream import PortForwardError
+from kubex_stream import ClientOptions, PortForwardError
 from kubex_stream.testing import EmbeddedCluster, EmbeddedWorkload
 from tests.behaviour.forwarding import (
     HASTY,
@@ -105,9 +105,9 @@ async def test_a_server_that_does_not_answer_can_be_cancelled(
 async def test_cancelling_a_blocked_send_returns_and_leaves_nothing(
     make_client: MakeClient, forwarding: EmbeddedCluster, protocol: Protocol
 ) -> None:
-    async with pods_of(make_client, forwarding) as pods:
+    async with pods_of(make_client, forwarding, ClientOptions(close_timeout=0.1)) as pods:
         async with pods.portforward.connect("ports", PORTS["silent"], protocol=protocol) as stream:
-            with anyio.move_on_after(0.5) as scope:
+            with anyio.move_on_after(0.3) as scope:
                 while True:
                     await stream.send(bytes(MIB))
             assert scope.cancelled_caught

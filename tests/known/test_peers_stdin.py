@@ -82,7 +82,7 @@ async def test_the_reply_was_cut_when_stdin_ended(open_pods: OpenPods, cluster: 
         assert done.stdout == b"".join(lines)
 
 
-# 40 MiB, so on one pair; an eighth of 256 MiB goes through every pair in tests/volume.
+# 40 MiB, so on one pair; an eighth of 256 MiB goes through every backend in tests/volume.
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
 async def test_large_stdin_broke_the_connection(cluster: EmbeddedCluster) -> None:
     """13, 14, 15: kubernetes-client/python #1866 "Pod exec websocket fails with [Error 32] Broken Pipe on larger requests",

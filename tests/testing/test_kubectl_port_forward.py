@@ -19,6 +19,8 @@ from kubex_stream.testing import Behaviour, EmbeddedCluster
 from tests.testing.pods import BANNER, ECHO, MISSING, SHA256, port_pod
 from tests.testing.test_kubectl import PATIENCE, kubectl_words
 
+#: containerd's habits, with a tenth of its second.
+HASTY: Final = Behaviour(half_close_grace=0.1)
 _FORWARDING: Final = re.compile(r"Forwarding from 127\.0\.0\.1:(\d+) -> (\d+)")
 
 
@@ -58,9 +60,10 @@ def _forward(words: list[str], *arguments: str) -> Iterator[tuple[subprocess.Pop
     ("target", "port"),
     [("demo", ":80"), ("pod/demo", ":http"), ("svc/demo", ":80"), ("service/demo", ":http"), ("deploy/demo", ":http")],
 )
-def test_curl_through_every_kind_of_target(words: list[str], target: str, port: str) -> None:
+def test_curl_through_every_kind_of_target(words: list[str], embedded: EmbeddedCluster, target: str, port: str) -> None:
     if shutil.which("curl") is None:
         pytest.skip("no curl in the PATH")
+    embedded.behaviour = HASTY
     with _forward(words, target, port) as (_, local, remote):
         assert remote == 80
         url = f"http://127.0.0.1:{local}"
@@ -71,6 +74,7 @@ def test_curl_through_every_kind_of_target(words: list[str], target: str, port: 
 
 
 def test_an_echo_that_comes_back_whole(words: list[str], embedded: EmbeddedCluster) -> None:
+    embedded.behaviour = HASTY
     data = os.urandom(10_000_000)
     with _forward(words, "svc/demo", ":7") as (_, local, _), socket.create_connection(("127.0.0.1", local)) as sock:
         sock.settimeout(PATIENCE)

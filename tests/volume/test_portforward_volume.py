@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.packages import ROOT
-from tests.volume.test_volume import MIB, PAIRS
+from tests.volume.test_volume import MIB, every_pair
 
 WORKER = Path(__file__).with_name("forward_worker.py")
 
@@ -22,11 +22,6 @@ pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="memory is read from /proc"),
     pytest.mark.timeout(300),
 ]
-#: A little of everything on every backend and every event loop, and all of it on all pairs.
-COVERING = ("aiohttp-asyncio", "httpx-trio", "picows-uvloop")
-every_pair = pytest.mark.parametrize(
-    "pair", [pytest.param(pair, marks=() if pair in COVERING else pytest.mark.volume) for pair in PAIRS]
-)
 both = pytest.mark.parametrize("protocol", ["tunnel", "legacy"])
 volume = pytest.mark.volume
 

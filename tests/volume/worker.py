@@ -69,7 +69,7 @@ async def _consume(pods: Pods, size: int, *, stdin: bool) -> Outcome:
             sha.update(chunk)
             # A long sleep early on, when everything is still to come, and a short one every 64 MiB.
             if taken < PIECE <= taken + len(chunk):
-                await anyio.sleep(5)
+                await anyio.sleep(5 if size >= 2**30 else 2)
             elif taken // 2**26 != (taken + len(chunk)) // 2**26:
                 await anyio.sleep(0.2)
             taken += len(chunk)

@@ -49,8 +49,6 @@ __all__ = (
 
 OFFER: Final = ["v4.channel.k8s.io"]
 _FROM_OUTSIDE: Final = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "KUBECONFIG", "KUBERNETES_SERVICE_HOST")
-#: Seconds that what ends in another thread or in the kernel may take to be gone.
-PATIENCE: Final = 5.0
 
 
 class Prepare(Protocol):
@@ -124,6 +122,8 @@ class Conformance:
     """A part of the suite."""
 
     transport: ClassVar[Transport]
+    #: Seconds that what ends in another thread or in the kernel may take to be gone.
+    patience: ClassVar[float] = 5.0
     pytestmark = pytest.mark.anyio
 
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
@@ -156,7 +156,7 @@ class Conformance:
             request.getfixturevalue("conformance_cluster")  # its sockets are not the test's
         sockets, threads = open_sockets(), set(threading.enumerate())
         yield
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + self.patience
         while left := [*(open_sockets() - sockets), *_started(threads)]:
             if time.monotonic() > deadline:
                 pytest.fail(f"left behind: {', '.join(map(str, left))}")

@@ -14,7 +14,7 @@ from kubex_stream.errors import ConnectionLost
 from kubex_stream.testing.conformance.base import Conformance, Connect
 from kubex_stream.testing.conformance.raw import PING, Peer, RawServer, close_frame, frame
 
-__all__ = ("Cuts",)
+__all__ = ("Cuts", "receive_all")
 
 PIECES: Final = (
     frame(b"one"), frame(b""), frame(b"tw", fin=False), frame(b"?", PING), frame(b"o", 0), frame(b"x" * 130), close_frame(1000),

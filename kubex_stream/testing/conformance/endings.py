@@ -11,7 +11,8 @@ import pytest
 
 from kubex_stream.client import WebSocketConnection
 from kubex_stream.errors import ConnectionLost
-from kubex_stream.testing.conformance.base import Conformance, Connect
+from kubex_stream.testing.conformance.base import Conformance, Connect, Contexts
+from kubex_stream.testing.conformance.cuts import receive_all
 from kubex_stream.testing.conformance.raw import (
     CLOSE,
     Peer,
@@ -86,6 +87,20 @@ class Endings(Conformance):
                 if "ping" in self.transport.claims:
                     with pytest.raises(ConnectionLost):
                         await websocket.ping()
+
+    async def test_a_reset_right_behind_a_message_is_noticed(self, connect: Connect, tls: Contexts) -> None:
+        """It may be told together with the message, and event loops differ in whether they tell it again."""
+
+        def handle(peer: Peer) -> None:
+            peer.accept()
+            peer.send(frame(b"x" * 300_000))
+            peer.reset()
+
+        with RawServer(handle, context=tls["server"]) as server:
+            for _ in range(10):
+                async with connect(server.url, tls["client"]) as websocket:
+                    with pytest.raises(ConnectionLost), anyio.fail_after(self.patience):
+                        await receive_all(websocket, [])
 
     async def test_everything_is_handed_out_before_the_end(self, connect: Connect) -> None:
         count, size = 200, 20_000

@@ -7,8 +7,9 @@ rename them, connections are made as it makes them itself: slower, and nothing e
 
 from __future__ import annotations
 
+import select
 import ssl
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -33,19 +34,52 @@ def _named(name: str | None) -> Generator[None, None, None]:
         raise
 
 
+class _AttentiveLoop:
+    """An event loop that tells of a reset as often as asyncio's does.
+
+    uvloop (libuv's ``uv_poll``) tells of an error once and never again, also where bytes came before it; aiofastnet reads a part of them
+    and waits to be told of the rest.
+    """
+
+    def __init__(self, loop: Any) -> None:
+        self._loop = loop
+        self._readers: dict[int, object] = {}
+
+    def add_reader(self, descriptor: int, callback: Callable[..., object], *args: Any) -> None:
+        reader = self._readers[descriptor] = object()
+        pending = select.poll()
+        pending.register(descriptor, 0)  # errors are always told
+
+        def ready() -> None:
+            if self._readers.get(descriptor) is reader:
+                callback(*args)
+            if self._readers.get(descriptor) is reader and pending.poll(0):
+                self._loop.call_soon(ready)
+
+        self._loop.add_reader(descriptor, ready)
+
+    def remove_reader(self, descriptor: int) -> Any:
+        self._readers.pop(descriptor, None)
+        return self._loop.remove_reader(descriptor)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._loop, name)
+
+
 class _FastLoop:
     """An event loop whose connections are aiofastnet's."""
 
     def __init__(self, loop: Any) -> None:
         self._loop = loop
+        self._readers: Any = _AttentiveLoop(loop) if type(loop).__module__.partition(".")[0] == "uvloop" else loop
 
     async def create_connection(self, *args: Any, **kwargs: Any) -> Any:
         with _named(kwargs.get("server_hostname")):
-            return await aiofastnet.create_connection(self._loop, *args, **kwargs)
+            return await aiofastnet.create_connection(self._readers, *args, **kwargs)
 
     async def start_tls(self, *args: Any, **kwargs: Any) -> Any:
         with _named(kwargs.get("server_hostname")):
-            return await aiofastnet.start_tls(self._loop, *args, **kwargs)
+            return await aiofastnet.start_tls(self._readers, *args, **kwargs)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._loop, name)
