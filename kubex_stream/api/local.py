@@ -51,13 +51,16 @@ class LocalConnection:
 
         :raises OSError: the client has reset the connection, or it was closed here
         """
+        waited = False
         while True:
             try:
                 data = self._sock.recv(_PIECE)
             except BlockingIOError:
                 await self._wait(anyio.wait_readable)
+                waited = True
             else:
-                await cancel_shielded_checkpoint()  # a cancelled call loses nothing
+                if not waited:
+                    await cancel_shielded_checkpoint()  # a cancelled call loses nothing
                 return data
 
     async def send(self, data: bytes | memoryview) -> None:

@@ -200,6 +200,8 @@ class SpdyConnection:
 
     def take_answers(self) -> bytes:
         """What the protocol itself wants to be sent now."""
+        if not self._answers:
+            return b""
         answers = bytes(self._answers)
         self._answers.clear()
         return answers

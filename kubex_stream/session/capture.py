@@ -267,7 +267,8 @@ async def _feed(process: ExecProcess[OutputStream], given: Input, capture: _Capt
         await process.stdin.aclose()
         capture.input_taken = True
     except StdinBroken:
-        return  # it has stopped reading, as `head` does; how it ended is told by its Status
+        # It has stopped reading, as `head` does; how it ended is told by its Status.  An end of nothing changes nothing.
+        capture.input_taken = not process.statistics.bytes_out
 
 
 async def _feed_pieces(process: ExecProcess[OutputStream], pieces: AsyncIterable[bytes]) -> None:

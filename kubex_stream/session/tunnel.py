@@ -17,7 +17,7 @@ from collections.abc import Callable
 from typing import Final
 
 import anyio
-from anyio.lowlevel import checkpoint
+from anyio.lowlevel import checkpoint, checkpoint_if_cancelled
 
 from kubex_stream.client.observer import Observer
 from kubex_stream.client.options import ClientOptions
@@ -68,7 +68,7 @@ class Tunnel:
         #: Makes the keeper look now; replaced by the keeper.
         self.poked = anyio.Event()
         self.pings = PingLog()
-        self.frames_in = self.bytes_out = 0
+        self.frames_in = self.bytes_out = self._seen = 0  # the last: frames that had come at the last send
         self.empty_since = time.monotonic()
         self._pairs: dict[int, Pair] = {}  # by the ids of both streams
         self._open: set[Pair] = set()
@@ -78,7 +78,6 @@ class Tunnel:
         self._requests = 0
         self._released = released
         self._observer = observer
-        # It is told of every message, so only where it listens.
         self._tell = self._tell_observer if type(observer).frame is not Observer.frame else None
         self.sender = FrameSender(connection, self._tell)
 
@@ -188,7 +187,7 @@ class Tunnel:
             await turns.wait(wanted)
             return None
         with turns.take(wanted), anyio.CancelScope() as self._reading:
-            while self._may_go_on() and not turns.news:
+            while self.ended is None and not (turns.news or self._pressure):
                 direct = await self._read_message()
                 if direct is not None:
                     return direct
@@ -291,8 +290,9 @@ class Tunnel:
 
         :raises PortForwardError: the server has ended the connection, or the tunnel is lost
         """
-        # What has arrived comes first, and a flood of small sends must not starve other tasks.
-        await checkpoint()
+        # What has arrived comes first, and a flood of sends must not starve others; where something has come since the last, both is done.
+        await (checkpoint_if_cancelled() if self.frames_in != self._seen else checkpoint())
+        self._seen = self.frames_in
         await self._sent(pair, lambda: self._data_frame(pair, payload, fin))
         self.bytes_out += len(payload)
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Hashable
 from contextlib import contextmanager
-from typing import Generic, TypeVar
+from typing import Generic, Self, TypeVar
 
 import anyio
 
@@ -42,14 +42,17 @@ class Turns(Generic[T]):
         """Whether anybody waits."""
         return bool(self._waiting)
 
-    @contextmanager
-    def take(self, reader: T) -> Generator[None, None, None]:
+    def take(self, reader: T) -> Self:
         """The block reads, until there is news for ``reader``."""
         self.taken, self.reader, self.news = True, reader, False
-        try:
-            yield
-        finally:
-            self.taken, self.reader = False, None
+        return self
+
+    def __enter__(self) -> None:
+        """Nothing; :meth:`take` has done it."""
+
+    def __exit__(self, kind: object, error: object, traceback: object) -> None:
+        self.taken, self.reader = False, None
+        if self._waiting:
             self.hand_over()
 
     @contextmanager
