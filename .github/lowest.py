@@ -1,7 +1,7 @@
 """The lowest version of everything that pyproject.toml asks for, as constraints: ``python .github/lowest.py > lowest.txt``.
 
 Then ``pip install -c lowest.txt -e '.[all,dev]'`` installs exactly what the lower bounds promise to work.  A requirement without a
-lower bound is left as it is, and so is what only developers use.
+lower bound is left as it is, and so is what only developers and the benchmarks use.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ def lowest(project: dict[str, Any]) -> dict[str, str]:
     """Names and versions."""
     found: dict[str, str] = {}
     extras = project["optional-dependencies"]
-    groups = [project["dependencies"], *(extras[name] for name in extras if name != "dev")]
+    groups = [project["dependencies"], *(extras[name] for name in extras if name not in ("dev", "bench"))]
     for requirement in (each for group in groups for each in group):
         match = REQUIREMENT.match(requirement)
         if match is not None and match["version"]:
