@@ -5,6 +5,7 @@ from __future__ import annotations
 from kubex_stream._version import __version__
 from kubex_stream.api.asyncio_streams import ForwardedSocket
 from kubex_stream.api.forwarder import PortForwarder
+from kubex_stream.api.interactive import InteractiveResult
 from kubex_stream.api.listener import ConnectionEvent, Listeners, PortForwardListener
 from kubex_stream.api.pods import Pods
 from kubex_stream.client.base import BaseClient
@@ -21,6 +22,7 @@ from kubex_stream.errors import (
     ConfigurationError,
     ConnectionFailed,
     ConnectionLost,
+    CopyError,
     Forbidden,
     Gone,
     HalfCloseUnsupported,
@@ -52,6 +54,8 @@ from kubex_stream.session.forward_stream import PortForwardStream
 from kubex_stream.session.process import AttachedProcess, ExecProcess
 from kubex_stream.session.streams import OutputStream, StdinStream, TextOutputStream
 from kubex_stream.statistics import SessionStatistics
+from kubex_stream.terminal.device import Terminal
+from kubex_stream.transfer.result import CopyProgress, CopyResult, Refused
 
 __all__ = (
     "CLOSE_CHANNEL",
@@ -73,6 +77,9 @@ __all__ = (
     "ConnectionEvent",
     "ConnectionFailed",
     "ConnectionLost",
+    "CopyError",
+    "CopyProgress",
+    "CopyResult",
     "ExecPlugin",
     "ExecProcess",
     "ExecResult",
@@ -81,6 +88,7 @@ __all__ = (
     "Gone",
     "HalfCloseUnsupported",
     "Impersonation",
+    "InteractiveResult",
     "KubexClientException",
     "Listeners",
     "NotFound",
@@ -93,6 +101,7 @@ __all__ = (
     "PortForwarder",
     "ProcessError",
     "ProtocolViolation",
+    "Refused",
     "SessionStatistics",
     "StartError",
     "Status",
@@ -101,6 +110,7 @@ __all__ = (
     "StdinStream",
     "StreamError",
     "StreamTimeout",
+    "Terminal",
     "TextOutputStream",
     "Timeout",
     "TooManyRequests",

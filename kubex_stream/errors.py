@@ -6,6 +6,7 @@
     ├── ApiError                      the server answered with an HTTP error: .status_code .status .retry_after
     │   ├── Unauthorized  Forbidden  NotFound  Gone  TooManyRequests
     │   └── StartError                exec or attach did not start, told before or after the 101
+    ├── CopyError                     a copy is not complete: .result says what was copied
     ├── ConnectionFailed              no connection could be made: DNS, TCP, TLS or a proxy (also ConnectionError)
     └── StreamError                   an open stream ended or cannot do what was asked; .statistics
         ├── ConnectionLost            it broke: .close_code (also ConnectionError)
@@ -39,6 +40,7 @@ __all__ = (
     "ConfigurationError",
     "ConnectionFailed",
     "ConnectionLost",
+    "CopyError",
     "Forbidden",
     "Gone",
     "HalfCloseUnsupported",
@@ -132,6 +134,15 @@ class StartError(ApiError):
 
     stdout: bytes | str | None = None
     stderr: bytes | str | None = None
+
+
+class CopyError(KubexClientException):
+    """A copy to or from a container is not complete, or cannot be made: no ``tar`` there, a damaged archive, a digest that differs …
+
+    :ivar result: a :class:`~kubex_stream.CopyResult` of what was copied until then; None where nothing was begun
+    """
+
+    result: Any = None
 
 
 class ConnectionFailed(KubexClientException, ConnectionError):

@@ -2,7 +2,8 @@
 
 The layers, lowest first; an import goes to a lower one or stays inside its own:
 
-    protocol  statistics  <  errors  <  core  <  configuration  <  client  <  session  <  api  <  kubex_stream itself  <  testing  <  cli
+    protocol  statistics  <  errors  <  core  <  configuration  <  client  <  session  <  terminal  transfer  <  api  <
+    kubex_stream itself  <  testing  <  cli
 
 A backend package stands on ``client`` and what is below it.
 """
@@ -21,14 +22,15 @@ import pytest
 from tests.packages import PACKAGES, ROOT, modules
 
 LAYERS: Final = (
-    {"_version", "protocol", "statistics"}, {"errors"}, {"core"}, {"configuration"}, {"client"}, {"session"}, {"api"}, {""}, {"testing"},
-    {"cli"},
+    {"_version", "protocol", "statistics"}, {"errors"}, {"core"}, {"configuration"}, {"client"}, {"session"},
+    {"terminal", "transfer"}, {"api"}, {""},
+    {"testing"}, {"cli"},
 )  # fmt: skip
 RANKS: Final = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 #: What each part may import besides the standard library; what is not listed may import what all may.
 FOREIGN: Final = {
     "protocol": frozenset[str](),
-    "cli": frozenset({"typer"}),
+    "cli": frozenset({"typer", "rich"}),
     "testing": frozenset({"h11", "trustme", "pytest"}),
 }
 FOR_ALL: Final = frozenset({"anyio", "pydantic", "yaml"})

@@ -6,12 +6,14 @@ from collections.abc import Mapping, Sequence
 from types import EllipsisType
 from typing import Any, overload
 
+from kubex_stream.api.interactive import Conversation, InteractiveResult, interact
 from kubex_stream.api.request import Opening, pod_path
 from kubex_stream.client.base import BaseClient
 from kubex_stream.core.params import Timeout, TimeoutTypes
 from kubex_stream.session.capture import ExecResult, Input, Target, _Stdout, check_input, check_target, run
 from kubex_stream.session.process import ExecProcess, OnCancel, SessionScope
 from kubex_stream.session.streams import OutputStream, TextOutputStream
+from kubex_stream.terminal.device import Terminal
 
 __all__ = ("Exec",)
 
@@ -253,6 +255,55 @@ class Exec:
             encoding=encoding, errors=errors, on_cancel=on_cancel, protocols=protocols, request_timeout=request_timeout, headers=headers,
         )  # fmt: skip
         return self._scope(opening, text=True)
+
+    async def interactive(
+        self,
+        name: str,
+        command: Sequence[str],
+        *,
+        container: str | None = None,
+        namespace: str | None = None,
+        terminal: Terminal | None = None,
+        detach_keys: str | None = None,
+        tty: bool = True,
+        check: bool = False,
+        on_cancel: OnCancel = "leave",
+        protocols: Sequence[str] | None = None,
+        request_timeout: TimeoutTypes | EllipsisType = ...,
+        headers: Mapping[str, str] | None = None,
+    ) -> InteractiveResult:
+        """Run a command in the terminal, as ``kubectl exec -it`` does: keys go there, the screen is drawn from there.
+
+        A terminal is in raw mode meanwhile, so Ctrl-C and its like are keys as all others.  It is put back however this ends: exit, error,
+        cancelling, SIGTERM, SIGHUP, SIGINT and SIGQUIT whatever the application does about them, and while the process is stopped; only
+        SIGKILL, and a crash of the interpreter, leave it as it is.  Signals are handled in the main thread only.
+
+        The end of the local input is the character 0x04 to a remote terminal, and the end of stdin without one.
+
+        :param terminal: any pair of file descriptors; None for stdin and stdout of this process.  Without a terminal among them there is no
+            mode and no size, and everything else is the same
+        :param detach_keys: keys that end the session and leave the command running, as ``"ctrl-p,ctrl-q"``; they never go to the command,
+            and the first of them waits for what comes behind it
+        :param tty: run it on a terminal.  Without, this terminal stays as it is, stderr comes with stdout, and v5 is needed
+        :param check: raise :class:`ProcessError` for an exit code that is not 0
+        :param on_cancel: as of :meth:`run`; ``"kill"`` goes neither with ``detach_keys`` nor without ``tty``
+        :returns: exit code, or that it was detached; any exit code is a result unless ``check`` is set
+        :raises RuntimeError: another session of this process has the terminal
+        :raises OSError: the terminal cannot be read or written any more
+
+        The other parameters, and what else is raised, are those of :meth:`run`; the terminal is put back before anything is raised.
+        """
+        conversation = Conversation(terminal, detach_keys, tty)
+        if detach_keys is not None and on_cancel == "kill":
+            raise ValueError(
+                "detaching leaves the command running, and on_cancel='kill' ends it with the session: give up one of them"
+            )
+        opening = self._opening(
+            name, namespace, command,
+            container=container, stdin=True, stdout=True, stderr=True, tty=tty, merge=True, ends_stdin=not tty,
+            encoding=None, errors="strict", on_cancel=on_cancel, protocols=protocols, request_timeout=request_timeout, headers=headers,
+        )  # fmt: skip
+        return await interact(self._scope(opening, text=False), conversation, check=check)
 
     @staticmethod
     def _scope(opening: Opening, *, text: bool) -> SessionScope[ExecProcess[Any]]:

@@ -11,6 +11,7 @@ from typing import Any
 import anyio
 
 from kubex_stream.api.attach import Attach
+from kubex_stream.api.cp import Cp
 from kubex_stream.api.exec import Exec
 from kubex_stream.api.objects import kubernetes_object, unexpected
 from kubex_stream.api.portforward import PortForward
@@ -40,6 +41,8 @@ class Pods:
         self.exec = Exec(client, self._namespace)
         #: The containers' main processes.
         self.attach = Attach(client, self._namespace)
+        #: Files to and from them.
+        self.cp = Cp(self.exec)
         #: Their ports.
         self.portforward = PortForward(client, self._namespace)
 
