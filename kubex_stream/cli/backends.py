@@ -4,9 +4,25 @@ from __future__ import annotations
 
 import sys
 
+import typer
+
+from kubex_stream.cli.options import Action, CommandLine, add_verb
+from kubex_stream.cli.settings import Settings
 from kubex_stream.client.registry import BackendInfo, backends
 
-__all__ = ("list_backends",)
+__all__ = ("add_backends", "list_backends")
+
+
+def add_backends(app: typer.Typer, line: CommandLine) -> None:
+    """Add the verb."""
+
+    def backends_verb(settings: Settings) -> Action:
+        """List the backends: which can be used here, and what to install for the others."""
+        del settings
+        line.refuse_words("backends")
+        return list_backends
+
+    add_verb(app, line, "backends", backends_verb, summary="List the backends.", takes=("verbosity",))
 
 
 def list_backends() -> int:

@@ -5,21 +5,31 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from kubex_stream.cli.settings import UsageError
+from kubex_stream.cli.usage import UsageError
 
-__all__ = ("check_phase", "choose_container")
+__all__ = ("check_phase", "choose_container", "container_of")
 
 DEFAULT_CONTAINER: Final = "kubectl.kubernetes.io/default-container"
 
 
-def check_phase(pod: Mapping[str, Any]) -> None:
+def check_phase(pod: Mapping[str, Any], verb: str) -> None:
     """Refuse a pod whose containers are gone.
 
+    :param verb: what cannot be done, as ``exec into``
     :raises UsageError: it has ended
     """
-    phase = pod.get("status", {}).get("phase")
+    phase = (pod.get("status") or {}).get("phase")
     if phase in ("Succeeded", "Failed"):
-        raise UsageError(f"cannot exec into a container in a completed pod; current phase is {phase}")
+        raise UsageError(f"cannot {verb} a container in a completed pod; current phase is {phase}")
+
+
+def container_of(pod: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """The container of this name, which is there."""
+    keys = ("containers", "ephemeralContainers", "initContainers")
+    found: Mapping[str, Any] = next(
+        each for key in keys for each in (pod.get("spec") or {}).get(key) or () if each.get("name") == name
+    )
+    return found
 
 
 def choose_container(pod: Mapping[str, Any], wanted: str | None, tell: Callable[[str], object]) -> str:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from kubex_stream.cli.settings import UsageError
+from kubex_stream.cli.usage import UsageError
 
-__all__ = ("parse_duration",)
+__all__ = ("parse_duration", "parse_timeout")
 
 _UNITS: Final = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 _NUMBER: Final = re.compile(r"\d+(\.\d+)?", re.ASCII)
@@ -20,11 +20,19 @@ def parse_duration(text: str, option: str) -> float:
     :param option: its name, for the error
     :raises UsageError: it is none, or not higher than zero
     """
+    seconds = parse_timeout(text, option)
+    if seconds <= 0:
+        raise UsageError(f"{option} must be higher than zero")
+    return seconds
+
+
+def parse_timeout(text: str, option: str) -> float:
+    """As :func:`parse_duration`, and zero is a number too.
+
+    :raises UsageError: it is none
+    """
     written = f"{text}s" if _NUMBER.fullmatch(text) else text
     parts = _PART.findall(written)
     if not parts or "".join(number + unit for number, unit in parts) != written:
         raise UsageError(f"{option} takes a time as 30s, 2m or 1m30s, not {text!r}")
-    seconds = sum(float(number) * _UNITS[unit] for number, unit in parts)
-    if seconds <= 0:
-        raise UsageError(f"{option} must be higher than zero")
-    return seconds
+    return sum(float(number) * _UNITS[unit] for number, unit in parts)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 
-from kubex_stream.cli.settings import UsageError
+from kubex_stream.cli.usage import UsageError
 from kubex_stream.errors import (
     ApiError,
     ConnectionFailed,

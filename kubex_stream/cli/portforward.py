@@ -10,26 +10,136 @@ from __future__ import annotations
 
 import logging
 import signal
+from collections.abc import Sequence
 from contextlib import AsyncExitStack, closing
-from typing import Final
+from dataclasses import dataclass
+from typing import Annotated, Final
 
 import anyio
+import typer
 
+from kubex_stream.api.forwarder import PortForwardProtocol
 from kubex_stream.api.listener import ConnectionEvent, Listeners
 from kubex_stream.api.pods import Pods
 from kubex_stream.api.ports import parse_addresses, parse_ports
 from kubex_stream.api.targets import Target
 from kubex_stream.cli.connection import Log, open_pods
+from kubex_stream.cli.durations import parse_duration
 from kubex_stream.cli.failures import reason_of, say
 from kubex_stream.cli.lines import Lines
-from kubex_stream.cli.settings import PortForwardRequest, Settings, UsageError
+from kubex_stream.cli.options import Action, CommandLine, add_verb
+from kubex_stream.cli.running import run_async
+from kubex_stream.cli.settings import Settings, UsageError
+from kubex_stream.cli.shared import Names, Patience
 from kubex_stream.cli.waiting import wait_until_running
 from kubex_stream.errors import ApiError, KubexClientException
 
-__all__ = ("PortForwardCommand",)
+__all__ = ("PortForwardCommand", "PortForwardRequest", "add_port_forward")
 
+PROTOCOLS: Final[tuple[PortForwardProtocol, ...]] = ("auto", "tunnel", "legacy")
 _SUBRESOURCE: Final = "/portforward"
 _logger = logging.getLogger("kubex_stream")
+
+
+_Addresses = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--address",
+        metavar="ADDRESS",
+        show_default="localhost",
+        help="Listen on these addresses: localhost or IP addresses, separated by commas.",
+    ),
+]
+_Protocol = Annotated[
+    str,
+    typer.Option(
+        "--protocol",
+        metavar="auto|tunnel|legacy",
+        autocompletion=lambda: list(PROTOCOLS),
+        help="Carry connections in tunnels (Kubernetes 1.30 and later), or in one WebSocket each; auto finds out.",
+    ),
+]
+_Share = Annotated[
+    bool,
+    typer.Option(
+        "--share", metavar="", help="Use one tunnel for all connections; one that nobody reads then stalls the others."
+    ),
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PortForwardRequest:
+    """What ``port-forward`` is to do.
+
+    :ivar target: as ``web-0``, ``svc/web``
+    :ivar ports: as ``8080:80``, ``:80``, ``80``, ``http``
+    :ivar addresses: ``localhost``, IP addresses
+    :ivar patience: seconds for the pod to run
+    :ivar protocol: how connections are carried
+    :ivar share: one tunnel for all of them
+    """
+
+    target: str
+    ports: tuple[str, ...]
+    addresses: tuple[str, ...]
+    patience: float
+    protocol: PortForwardProtocol
+    share: bool
+
+
+def add_port_forward(app: typer.Typer, line: CommandLine) -> None:
+    """Add the verb."""
+
+    def port_forward_verb(
+        settings: Settings,
+        names: Names = None,
+        address: _Addresses = None,
+        patience: Patience = "1m",
+        protocol: _Protocol = "auto",
+        share: _Share = False,
+    ) -> Action:
+        """Forward local ports to a pod, until Ctrl-C.
+
+        A connection that fails is told on stderr, and the forward goes on.  When the pod is replaced, new connections go to the new one.
+
+        TARGET is a pod, or what has pods: NAME, svc/NAME, deploy/NAME, and so on with rs, sts, ds, rc and job.
+
+        \b
+        Examples:
+          kubex-stream port-forward demo 8080:80          local port 8080 to port 80 of a pod
+          kubex-stream port-forward svc/web 80 :https     80 to 80, and any free one to https
+          kubex-stream port-forward deploy/web 8080:http --address 0.0.0.0
+        """
+        line.refuse_words("port-forward")
+        command = PortForwardCommand(settings, _request(names or (), address, patience, protocol, share))
+        return lambda: run_async(command.run, settings.backend, on_signal=command.on_signal)
+
+    add_verb(
+        app,
+        line,
+        "port-forward",
+        port_forward_verb,
+        summary="Forward local ports to a pod.",
+        usage="[OPTIONS] TARGET [LOCAL:]REMOTE...",
+    )
+
+
+def _request(
+    names: Sequence[str], addresses: Sequence[str] | None, patience: str, protocol: str, share: bool
+) -> PortForwardRequest:
+    if len(names) < 2:
+        raise UsageError("name a target and its ports, as in: kubex-stream port-forward svc/web 8080:80")
+    found = next((each for each in PROTOCOLS if each == protocol), None)
+    if found is None:
+        raise UsageError(f"--protocol is one of {', '.join(PROTOCOLS)}, not {protocol!r}")
+    return PortForwardRequest(
+        target=names[0],
+        ports=tuple(names[1:]),
+        addresses=tuple(part for each in addresses or ["localhost"] for part in each.split(",")),
+        patience=parse_duration(patience, "--pod-running-timeout"),
+        protocol=found,
+        share=share,
+    )
 
 
 class PortForwardCommand:

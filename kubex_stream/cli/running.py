@@ -7,18 +7,20 @@ import os
 import signal
 import sys
 import warnings
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import Final
 
 import anyio
 
+from kubex_stream.cli.connection import FRAMES
 from kubex_stream.cli.failures import message_of, say
 from kubex_stream.cli.local import fill_descriptors
-from kubex_stream.cli.settings import UsageError
+from kubex_stream.cli.usage import UsageError
 from kubex_stream.client.registry import load_backend
 from kubex_stream.errors import KubexClientException
 
-__all__ = ("FAILED", "guarded", "run_async")
+__all__ = ("FAILED", "guarded", "loop_of", "run_async")
 
 #: The exit code of everything that went wrong here, as opposed to in the remote process.
 FAILED: Final = 1
@@ -35,26 +37,34 @@ def guarded(action: Callable[[], int], verbosity: int) -> int:
     :returns: the exit code
     """
     fill_descriptors()
-    _set_up_logging(verbosity)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("default", UserWarning)
-            warnings.showwarning = lambda message, *_: say(f"Warning: {message}")
+    with _log_on_stderr(verbosity), warnings.catch_warnings():
+        warnings.simplefilter("default", UserWarning)
+        warnings.showwarning = lambda message, *_: say(f"Warning: {message}")
+        try:
             return action()
-    except (KubexClientException, UsageError, ImportError, OSError, ValueError, TypeError) as error:
-        if isinstance(error, BrokenPipeError) and not isinstance(error, KubexClientException):
-            _forget_stdout()
-            return BROKEN_PIPE
-        _logger.debug("the error in full:", exc_info=error)
-        say(message_of(error))
-        return FAILED
+        except (KubexClientException, UsageError, ImportError, OSError, ValueError, TypeError) as error:
+            if isinstance(error, BrokenPipeError) and not isinstance(error, KubexClientException):
+                _forget_stdout()
+                return BROKEN_PIPE
+            _logger.log(FRAMES, "the error in full:", exc_info=error)
+            say(message_of(error))
+            return FAILED
 
 
-def _set_up_logging(verbosity: int) -> None:
+@contextmanager
+def _log_on_stderr(verbosity: int) -> Iterator[None]:
     handler = logging.StreamHandler(sys.stderr)
+    if sys.stderr is not None and sys.stderr.isatty():
+        handler.terminator = "\r\n"  # a terminal in raw mode does not go back to the left by itself
     handler.setFormatter(logging.Formatter("kubex-stream: %(message)s"))
+    before = _logger.level
     _logger.addHandler(handler)
-    _logger.setLevel((logging.WARNING, logging.INFO, logging.DEBUG)[min(verbosity, 2)])
+    _logger.setLevel((logging.WARNING, logging.INFO, logging.DEBUG, FRAMES)[min(verbosity, 3)])
+    try:
+        yield
+    finally:
+        _logger.removeHandler(handler)
+        _logger.setLevel(before)
 
 
 def _forget_stdout() -> None:
@@ -77,12 +87,20 @@ def run_async(
     :returns: the verb's exit code, or that of the signal
     :raises BackendNotAvailable: there is no such backend
     """
-    loops = frozenset({"asyncio"}) if backend is None else load_backend(backend).event_loops
     outcome = _Outcome()
-    anyio.run(_supervise, verb, outcome, on_signal, backend="asyncio" if "asyncio" in loops else min(loops))
+    anyio.run(_supervise, verb, outcome, on_signal, backend=loop_of(backend))
     if outcome.error is not None:
         raise outcome.error
     return outcome.code
+
+
+def loop_of(backend: str | None) -> str:
+    """The event loop to run a backend on.
+
+    :raises BackendNotAvailable: there is no such backend
+    """
+    loops = frozenset({"asyncio"}) if backend is None else load_backend(backend).event_loops
+    return "asyncio" if "asyncio" in loops else min(loops)
 
 
 class _Outcome:

@@ -17,11 +17,14 @@ __all__ = ("wait_until_running",)
 _PAUSE: Final = 1.0
 
 
-async def wait_until_running(pods: Pods, target: Target, problem: ApiError, patience: float) -> None:
+async def wait_until_running(
+    pods: Pods, target: Target, problem: ApiError, patience: float, *, missing: str | None = None
+) -> None:
     """Wait until there is a running pod of ``target``; say so, where it takes a while.
 
-    :param problem: why a port-forward to it has failed
+    :param problem: how it was found out that there is none
     :param patience: seconds
+    :param missing: how to say so, where ``problem`` does not say it well
     :raises ApiError: ``problem``, where waiting will not help
     :raises StreamTimeout: too late
     """
@@ -38,13 +41,13 @@ async def wait_until_running(pods: Pods, target: Target, problem: ApiError, pati
                     raise
                 problem = error
             if not said:
-                say(f"Waiting up to {patience:g} s: {reason_of(problem)}")
+                say(f"Waiting up to {patience:g} s: {missing or reason_of(problem)}")
                 said = True
             if target.kind == "pod":
                 await pods.wait(target.name, "Running", timeout=None)
             else:
                 await anyio.sleep(_PAUSE)
-    raise StreamTimeout(f"{reason_of(problem)} (waited {patience:g} s)")
+    raise StreamTimeout(f"{missing or reason_of(problem)} (waited {patience:g} s)")
 
 
 def _lacks_a_pod(error: ApiError) -> bool:

@@ -6,5 +6,6 @@ from kubex_stream.configuration.credentials import Credentials
 from kubex_stream.configuration.exec_plugin import ExecPlugin
 from kubex_stream.configuration.impersonation import Impersonation
 from kubex_stream.configuration.model import ClientConfiguration
+from kubex_stream.configuration.overrides import Overrides
 
-__all__ = ("ClientConfiguration", "Credentials", "ExecPlugin", "Impersonation")
+__all__ = ("ClientConfiguration", "Credentials", "ExecPlugin", "Impersonation", "Overrides")

@@ -14,6 +14,7 @@ from kubex_stream.configuration.impersonation import Impersonation
 from kubex_stream.configuration.incluster import SERVICE_ACCOUNT, is_pod, load_cluster
 from kubex_stream.configuration.kubeconfig import Kubeconfig, find, is_there, merge, parse, read
 from kubex_stream.configuration.origin import Origin, Resolved
+from kubex_stream.configuration.overrides import Overrides
 from kubex_stream.configuration.sources import read_token
 from kubex_stream.configuration.tls import TlsMaterial, add_authorities, add_client_certificate
 from kubex_stream.errors import ConfigurationError
@@ -34,25 +35,38 @@ _REPLACEMENTS = {
 }
 
 _Path = str | os.PathLike[str]
+#: Where an entry "stands" that only a caller's overrides make.
+_COMMAND_LINE = "the given overrides"
+_NOTHING = Overrides()
 
 
-def load_default(kubeconfig: _Path | None, context: str | None, directory: _Path = SERVICE_ACCOUNT) -> Resolved:
-    """An explicit file, else ``$KUBECONFIG``, else ``~/.kube/config``, else the pod."""
+def load_default(
+    kubeconfig: _Path | None,
+    context: str | None,
+    directory: _Path = SERVICE_ACCOUNT,
+    overrides: Overrides = _NOTHING,
+) -> Resolved:
+    """An explicit file, else ``$KUBECONFIG``, else ``~/.kube/config``, else the pod; or a server that the overrides name."""
     if kubeconfig is not None:
-        return load_kubeconfig(kubeconfig, context)
+        return _resolve(read(Path(kubeconfig)), context, overrides)
     found = find()
     merged = merge(read(path) for path in found.present)
     if not merged.is_empty:
-        return _resolve(merged, context)
+        return _resolve(merged, context, overrides)
     looked = f"{merged.label} is empty" if merged.files else found.looked
     if context is not None:
         raise ConfigurationError(
             f"context {context!r} is asked for, but there is no kubeconfig: {looked}; set KUBECONFIG or pass kubeconfig="
         )
+    if overrides.cluster is not None or overrides.user is not None:
+        raise ConfigurationError(f"a cluster or a user is asked for by name, but there is no kubeconfig: {looked}")
     if is_pod(directory):
         if "KUBECONFIG" in os.environ:
             _logger.warning("%s; the service account of this pod is used", looked)
-        return load_cluster(directory)
+        mounted = load_cluster(directory)
+        return Resolved(mounted.fields | overrides.of_the_cluster() | overrides.of_the_user(), mounted.origin)
+    if overrides.server is not None:
+        return _resolve(merged, None, overrides)
     raise ConfigurationError(
         f"no configuration: {looked}, and this does not run in a pod; set KUBECONFIG, or pass kubeconfig="
     )
@@ -99,14 +113,14 @@ def check(material: TlsMaterial | None, token_file: Path | None, has_token: bool
         read_token(token_file, material.origin.user)
 
 
-def _resolve(kubeconfig: Kubeconfig, name: str | None) -> Resolved:
-    context = _context(kubeconfig, name)
-    cluster = _referenced(context, "cluster", kubeconfig.clusters, kubeconfig)
-    user = _referenced(context, "user", kubeconfig.users, kubeconfig)
-    fields = _cluster_fields(cluster) | {"impersonate": _impersonation(user)}
+def _resolve(kubeconfig: Kubeconfig, name: str | None, overrides: Overrides = _NOTHING) -> Resolved:
+    context = _context(kubeconfig, name, overrides)
+    cluster = _referenced(context, "cluster", kubeconfig.clusters, kubeconfig, overrides.cluster, overrides.server)
+    user = _referenced(context, "user", kubeconfig.users, kubeconfig, overrides.user, overrides.server)
+    fields = _cluster_fields(cluster, overrides) | {"impersonate": _impersonation(user)}
     if namespace := context.text("namespace"):
         fields["namespace"] = namespace
-    authentication = _user_fields(user, _exec_extension(cluster))
+    authentication = _user_fields(user, _exec_extension(cluster)) | overrides.of_the_user()
     if str(fields["url"]).strip().lower().startswith("https:"):
         fields |= authentication
     elif any(value is not None for value in authentication.values()):
@@ -117,14 +131,16 @@ def _resolve(kubeconfig: Kubeconfig, name: str | None) -> Resolved:
     return Resolved(fields, Origin(cluster.label, user.label))
 
 
-def _context(kubeconfig: Kubeconfig, name: str | None) -> Entry:
-    if kubeconfig.is_empty:
+def _context(kubeconfig: Kubeconfig, name: str | None, overrides: Overrides) -> Entry:
+    if kubeconfig.is_empty and overrides.server is None:
         raise ConfigurationError(
             f"the kubeconfig {kubeconfig.label} is empty; fill it (e.g. with your provider's get-credentials), or name another"
         )
     existing = f"there are: {_names(kubeconfig.contexts)}"
     chosen = name or kubeconfig.current_context
     if not chosen:
+        if overrides.cluster is not None or overrides.server is not None:
+            return _nothing("context")
         raise ConfigurationError(f"{kubeconfig.label} has no current-context; pass context= ({existing})")
     if chosen not in kubeconfig.contexts:
         what = "context" if name else "current-context"
@@ -132,7 +148,30 @@ def _context(kubeconfig: Kubeconfig, name: str | None) -> Entry:
     return kubeconfig.contexts[chosen]
 
 
-def _referenced(context: Entry, key: str, entries: Mapping[str, Entry], kubeconfig: Kubeconfig) -> Entry:
+def _nothing(kind: str) -> Entry:
+    """An entry of which a kubeconfig says nothing."""
+    return Entry(kind, "", _COMMAND_LINE, Path(), {})
+
+
+def _referenced(
+    context: Entry,
+    key: str,
+    entries: Mapping[str, Entry],
+    kubeconfig: Kubeconfig,
+    wanted: str | None,
+    server: str | None,
+) -> Entry:
+    """The cluster or the user of a context.
+
+    :param wanted: the name that is asked for instead of the context's
+    :param server: a server that is asked for; a context without a cluster, or without a user, will do then
+    """
+    if wanted is not None:
+        if wanted not in entries:
+            raise ConfigurationError(f"{key} {wanted!r} is not in {kubeconfig.label}; there are: {_names(entries)}")
+        return entries[wanted]
+    if context.text(key) is None and (server is not None or (key == "user" and not context.name)):
+        return _nothing(key)
     name = context.required(key, f"name one of the {key}s: {_names(entries)}")
     if name not in entries:
         raise context.error(f"{key} {name!r} is not in {kubeconfig.label}; there are: {_names(entries)}")
@@ -143,16 +182,17 @@ def _names(names: Iterable[str]) -> str:
     return ", ".join(repr(name) for name in sorted(names)) or "none"
 
 
-def _cluster_fields(cluster: Entry) -> dict[str, object]:
+def _cluster_fields(cluster: Entry, overrides: Overrides) -> dict[str, object]:
     data = cluster.data("certificate-authority-data")
-    return {
-        "url": cluster.required("server", "write the address of the API server"),
+    fields: dict[str, object] = {
+        "url": overrides.server or cluster.required("server", "write the address of the API server"),
         "server_ca_data": data,
         "server_ca_file": None if data else cluster.path("certificate-authority"),
         "insecure_skip_tls_verify": cluster.flag("insecure-skip-tls-verify"),
         "tls_server_name": cluster.text("tls-server-name"),
         "proxy_url": cluster.text("proxy-url"),
     }
+    return fields | overrides.of_the_cluster()
 
 
 def _exec_extension(cluster: Entry) -> object:

@@ -18,6 +18,7 @@ from kubex_stream.configuration.impersonation import Impersonation
 from kubex_stream.configuration.incluster import SERVICE_ACCOUNT, load_cluster
 from kubex_stream.configuration.loading import check, load_default, load_kubeconfig, load_mapping
 from kubex_stream.configuration.origin import Origin, Resolved
+from kubex_stream.configuration.overrides import Overrides
 from kubex_stream.configuration.sources import bearer
 from kubex_stream.configuration.tls import TlsMaterial
 from kubex_stream.configuration.urls import proxy_url, redacted, server_url
@@ -85,14 +86,22 @@ class ClientConfiguration(BaseModel):
     _origin: Origin = PrivateAttr(default_factory=Origin)
 
     @classmethod
-    async def load(cls, *, kubeconfig: str | os.PathLike[str] | None = None, context: str | None = None) -> Self:
+    async def load(
+        cls,
+        *,
+        kubeconfig: str | os.PathLike[str] | None = None,
+        context: str | None = None,
+        overrides: Overrides | None = None,
+    ) -> Self:
         """The configuration that kubectl would use: the files of ``$KUBECONFIG``, else ``~/.kube/config``, else the pod we run in.
 
         :param kubeconfig: this file, and nothing else
         :param context: this context of it, instead of its current one
+        :param overrides: values that win over those found there, as those of a command line; with a ``server`` among them, no kubeconfig is
+            needed
         :raises ConfigurationError: there is none, or it cannot be used; the text names the file, the entry and the way out
         """
-        return await cls._from(partial(load_default, kubeconfig, context))
+        return await cls._from(partial(load_default, kubeconfig, context, overrides=overrides or Overrides()))
 
     @classmethod
     async def from_kubeconfig(

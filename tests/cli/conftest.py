@@ -119,7 +119,7 @@ def run(pods: EmbeddedCluster) -> Run:
 
 @pytest.fixture
 def parse(capfd: pytest.CaptureFixture[str]) -> Callable[..., Done]:
-    """As ``run``, but inside of this process: quick, for command lines that end in the parser."""
+    """As ``run``, but inside of this process, which is quick: for what needs neither stdin nor signals."""
 
     def call(*arguments: str) -> Done:
         code = main(arguments)
@@ -127,6 +127,18 @@ def parse(capfd: pytest.CaptureFixture[str]) -> Callable[..., Done]:
         return subprocess.CompletedProcess(arguments, code, said.out.encode(), said.err.encode())
 
     return call
+
+
+@pytest.fixture
+def at(parse: Run, monkeypatch: pytest.MonkeyPatch) -> Callable[[EmbeddedCluster], Run]:
+    """``at(cluster)("exec", …)``: as ``parse``, and the kubeconfig is that cluster's."""
+
+    def choose(cluster: EmbeddedCluster) -> Run:
+        monkeypatch.setenv("KUBECONFIG", str(cluster.kubeconfig))
+        monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
+        return parse
+
+    return choose
 
 
 @pytest.fixture

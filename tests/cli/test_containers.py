@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from kubex_stream.cli.containers import DEFAULT_CONTAINER, choose_container
-from kubex_stream.cli.settings import UsageError
+from kubex_stream.cli.usage import UsageError
 
 
 def pod(annotation: str | None = None, **containers: list[str]) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from kubex_stream.cli.durations import parse_duration
-from kubex_stream.cli.settings import UsageError
+from kubex_stream.cli.usage import UsageError
 
 
 @pytest.mark.parametrize(

@@ -56,9 +56,12 @@ def test_what_cannot_be_a_pod(run: Run) -> None:
     assert failed(run("exec", "UPPER", "--", "true")).startswith("error: 'UPPER' is not the name of a pod: ")
 
 
-@pytest.mark.parametrize("name", ["a/b/../c", "../b"])
-def test_a_name_with_slashes(parse: Run, name: str) -> None:
-    assert failed(parse("exec", name, "--", "true")).startswith("error: only pods can be named, ")
+@pytest.mark.parametrize("name", ["a/b/../c", "../b", "node/x", "/x"])
+@pytest.mark.parametrize("verb", [("exec", "--", "true"), ("attach",)])
+def test_a_kind_that_has_no_pods(parse: Run, name: str, verb: tuple[str, ...]) -> None:
+    kind = name.rpartition("/")[0]
+    said = failed(parse(verb[0], name, *verb[1:]))
+    assert said.startswith(f"error: {kind!r} is no kind of object that has pods; there are pod, svc, deploy, ")
 
 
 def test_forbidden_names_the_verbs(run: Run, misbehaving: Misbehaving) -> None:
@@ -130,13 +133,28 @@ def test_no_such_backend(run: Run) -> None:
         (("exec", "demo"), "error: you must specify at least one command for the container"),
         (("exec", "demo", "--"), "error: you must specify at least one command for the container"),
         (("exec", "demo", "ls", "--", "ls"), "error: exec POD COMMAND is not supported; write exec POD -- COMMAND"),
-        (("exec", "deploy/web", "--", "ls"), "error: only pods can be named, as NAME or pod/NAME, not 'deploy/web'"),
+        (
+            ("exec", "--", "ls"),
+            "error: name a pod, or another object that has pods: exec POD -- COMMAND, exec TYPE/NAME -- COMMAND",
+        ),
+        (("attach",), "error: name one pod, or another object that has pods: attach POD, attach TYPE/NAME"),
+        (("attach", "a", "b"), "error: name one pod, or another object that has pods: attach POD, attach TYPE/NAME"),
+        (("attach", "demo", "--", "ls"), "error: attach takes no command"),
+        (
+            ("exec", "demo", "--pod-running-timeout", "0", "--", "ls"),
+            "error: --pod-running-timeout must be higher than zero",
+        ),
         (
             ("--embedded", "exec", "--context", "x", "demo", "--", "ls"),
-            "error: --embedded brings its own cluster; leave out --kubeconfig and --context",
+            "error: --embedded brings its own cluster; leave out --context",
         ),
         (("backends", "--", "x"), "error: backends takes no command"),
         (("cluster", "--", "x"), "error: cluster takes no command"),
+        (("cp", "a"), "error: name a source and a target, as in: kubex-stream cp file demo:/tmp"),
+        (
+            ("cp", "a", "b"),
+            "error: one of src or dest must be a remote file specification, as POD:PATH, and the other one local",
+        ),
     ],
 )
 def test_command_lines_that_make_no_sense(parse: Run, arguments: tuple[str, ...], said: str) -> None:
@@ -144,7 +162,7 @@ def test_command_lines_that_make_no_sense(parse: Run, arguments: tuple[str, ...]
 
 
 @pytest.mark.parametrize(
-    "arguments", [("exec",), ("exec", "-t", "demo", "--", "ls"), ("nope",), ("--nope",), ("exec", "demo", "-c")]
+    "arguments", [("nope",), ("--nope",), ("exec", "-x", "demo", "--", "ls"), ("exec", "demo", "-c"), ("cluster", "x")]
 )
 def test_command_lines_that_the_parser_refuses(parse: Run, arguments: tuple[str, ...]) -> None:
     done = parse(*arguments)
