@@ -25,7 +25,7 @@ from picows.picows import WSProtocol  # type: ignore[attr-defined]  # its stub f
 __all__ = ("FrameProtocol", "Sink")
 
 #: Bytes of picows' buffer at first, and of one read at most.
-_BUFFER: Final = 16 * 1024
+_BUFFER: Final = 4 * 1024
 _READ: Final = 256 * 1024
 #: Of a frame that may have any size.
 _UNLIMITED: Final = 2**62

@@ -50,8 +50,9 @@ class ChannelBuffer:
         #: Why there is no file, or no room in it: then being full means to wait, as without a spool.
         self.spool_error: OSError | None = None
         self._capacity = capacity
-        self._memory: deque[bytes] = deque()
-        self._rest: deque[bytes] = deque()  # what the file could not take; it comes after the file
+        # Made when they are needed: an empty deque has 700 bytes, and most sessions wait most of the time.
+        self._memory: deque[bytes] | None = None
+        self._rest: deque[bytes] | None = None  # what the file could not take; it comes after the file
         self._file: IO[bytes] | None = None
         self._read_at = self._written_to = 0
 
@@ -66,6 +67,8 @@ class ChannelBuffer:
             return False
         wanted = self.full or self._written_to > self._read_at
         if self._rest or (wanted and not self._spool(payload)):
+            if self._rest is None:
+                self._rest = deque()
             self._rest.append(payload)
             wanted = False
         elif not wanted:
@@ -75,6 +78,8 @@ class ChannelBuffer:
         return spooled
 
     def _remember(self, payload: bytes) -> None:
+        if self._memory is None:
+            self._memory = deque()
         # A flood of tiny messages would cost many times its size in objects.
         if len(self._memory) >= _MANY and len(self._memory[-1]) + len(payload) <= _SMALL:
             self._memory[-1] += payload
@@ -84,7 +89,9 @@ class ChannelBuffer:
     def take(self) -> bytes:
         """The oldest piece; there has to be one."""
         from_file = not self._memory and self._written_to > self._read_at
-        piece = self._unspool() if from_file else (self._memory or self._rest).popleft()
+        kept = self._memory or self._rest
+        assert from_file or kept
+        piece = self._unspool() if from_file or not kept else kept.popleft()
         self.size -= len(piece)
         return piece
 
@@ -99,8 +106,7 @@ class ChannelBuffer:
     def close(self) -> None:
         """Drop what is inside and what will come."""
         self.closed = True
-        self._memory.clear()
-        self._rest.clear()
+        self._memory = self._rest = None
         self.size = 0
         self._read_at = self._written_to = 0
         if self._file is not None:

@@ -264,11 +264,12 @@ async def _feed(process: ExecProcess[OutputStream], given: Input, capture: _Capt
             await _feed_pieces(process, given)
         else:
             await process.stdin.send(given)
+        # The end of nothing changes nothing, so it does not matter whether it arrives.
+        capture.input_taken = not process.statistics.bytes_out
         await process.stdin.aclose()
         capture.input_taken = True
     except StdinBroken:
-        # It has stopped reading, as `head` does; how it ended is told by its Status.  An end of nothing changes nothing.
-        capture.input_taken = not process.statistics.bytes_out
+        return  # it has stopped reading, as `head` does; how it ended is told by its Status
 
 
 async def _feed_pieces(process: ExecProcess[OutputStream], pieces: AsyncIterable[bytes]) -> None:

@@ -59,8 +59,8 @@ class LegacyConduit(Conduit):
         observer: Observer,
     ) -> None:
         super().__init__(port, end_of_input)
-        self._data = ChannelBuffer(f"port {port}", options.stream_buffer_size)
-        self._errors = ChannelBuffer(f"the errors of port {port}", options.stream_buffer_size)
+        self._data = ChannelBuffer(f"port {port}", options.stream_buffer_size, LEGACY_DATA)
+        self._errors = ChannelBuffer(f"the errors of port {port}", options.stream_buffer_size, LEGACY_ERROR)
         self._errors.touched = True
         outputs = {LEGACY_DATA: self._data, LEGACY_ERROR: self._errors}
         self._session = ChannelSession(

@@ -14,6 +14,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Final
 
 import anyio
@@ -66,17 +67,18 @@ class ChannelSession:
         self.reading = False
         #: Set to make the keeper read now; replaced by the keeper.
         self.poked = anyio.Event()
-        self.bytes_in = self.frames_in = self.spooled = 0
+        self.bytes_in = self.frames_in = self.spooled = self._waiting = 0
         self.rtt: float | None = None
         self.outputs = outputs
-        # The observer is told of every message by itself, which costs; so only where it listens.
+        # The observer is told of each message by itself, so only where it listens.
         self._observer = observer if type(observer).frame is not Observer.frame else None
         self.input = Sender(
             connection,
             chunk_size=options.stdin_chunk_size,
             ended=lambda: self.ending is not None,
+            arrived=lambda: self.frames_in,
             statistics=lambda: self.statistics,
-            sent=None if self._observer is None else self._tell_sent,
+            sent=None if self._observer is None else partial(self._tell, sent=True),
         )
         #: Bytes up to which small messages become one piece; 0 where their boundaries say something.
         self.join = JOIN
@@ -85,8 +87,7 @@ class ChannelSession:
         self._calm = True
         self._last_seen = time.monotonic()
         self._status = status or StatusReader(protocol)
-        self._changed = anyio.Event()
-        self._waiting = 0
+        self._changed: anyio.Event | None = None  # made by whoever waits for it
 
     # Output -----------------------------------------------------------------------------------------------------------
 
@@ -108,7 +109,7 @@ class ChannelSession:
                 self.reading = buffer.receiving = False
                 if self._waiting:
                     self._notify()
-            if channel == buffer.channel:
+            if channel == buffer.channel and not buffer.closed:
                 self.frames_in += messages
                 self.bytes_in += len(payload)
             else:
@@ -177,7 +178,7 @@ class ChannelSession:
                     continue
                 self.frames_in += messages
                 self.bytes_in += len(payload)
-                self._tell_received(channel, len(payload))
+                self._tell(channel, len(payload))
                 sink(payload)
         finally:
             self.reading = False
@@ -247,16 +248,17 @@ class ChannelSession:
         return None if message is None else self._accept(*message, wanted)
 
     async def _change(self) -> None:
+        self._changed = changed = self._changed or anyio.Event()
         self._waiting += 1
         try:
-            await self._changed.wait()
+            await changed.wait()
         finally:
             self._waiting -= 1
 
     def _notify(self) -> None:
-        if self._waiting:
+        if self._changed is not None:
             self._changed.set()
-            self._changed = anyio.Event()
+            self._changed = None
 
     # Messages ---------------------------------------------------------------------------------------------------------
 
@@ -275,16 +277,16 @@ class ChannelSession:
         else:
             self.end(broken(error, self.statistics))
 
-    def _tell_received(self, channel: int, size: int) -> None:
+    def _tell(self, channel: int, size: int, *, sent: bool = False) -> None:
         if self._observer is not None:
-            self._observer.frame(self.path, sent=False, channel=channel, size=size)
+            self._observer.frame(self.path, sent=sent, channel=channel, size=size)
 
-    def _accept(
-        self, channel: int, payload: bytes, messages: int = 1, wanted: ChannelBuffer | None = None
-    ) -> bytes | None:
+    def _accept(self, channel: int, payload: bytes, messages: int, wanted: ChannelBuffer | None = None) -> bytes | None:
         """Put a message, or several, where they belong; the payload itself where it belongs to ``wanted``, which is empty."""
+        if channel < 0:
+            return None  # an empty message is nobody's
         self.frames_in += messages
-        self._tell_received(channel, len(payload))
+        self._tell(channel, len(payload))
         buffer = self.outputs.get(channel)
         if buffer is not None:
             self.bytes_in += len(payload)
@@ -309,10 +311,6 @@ class ChannelSession:
             self._calm = False
         self.poked.set()
         self._notify()
-
-    def _tell_sent(self, channel: int, size: int) -> None:
-        if self._observer is not None:
-            self._observer.frame(self.path, sent=True, channel=channel, size=size)
 
     # State ------------------------------------------------------------------------------------------------------------
 
@@ -342,9 +340,8 @@ class ChannelSession:
         ended = self.ending is not None
         self.end(Ending(error=anyio.ClosedResourceError()))
         try:
-            await let_go(
-                self.connection, timeout=self.options.close_timeout + 1, path=self.path, at_once=kill and not ended
-            )
+            timeout = self.options.close_timeout + 1
+            await let_go(self.connection, timeout=timeout, path=self.path, at_once=kill and not ended)
         finally:
             for buffer in self.outputs.values():
                 buffer.close()

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import anyio
-from anyio.lowlevel import checkpoint
+from anyio.lowlevel import checkpoint, checkpoint_if_cancelled
 
 from kubex_stream.client.websocket import WebSocketConnection
 from kubex_stream.errors import ConnectionLost, StdinBroken
@@ -24,6 +24,7 @@ class Sender:
     """Sends the messages of one session.
 
     :param ended: whether the session has ended
+    :param arrived: how many messages have come
     :param statistics: of the session, for errors
     :param sent: is told the channel and payload size of each message
     """
@@ -34,6 +35,7 @@ class Sender:
         *,
         chunk_size: int,
         ended: Callable[[], bool],
+        arrived: Callable[[], int],
         statistics: Callable[[], SessionStatistics],
         sent: Callable[[int, int], None] | None,
     ) -> None:
@@ -42,6 +44,8 @@ class Sender:
         self._connection = connection
         self._chunk_size = chunk_size
         self._ended = ended
+        self._arrived = arrived
+        self._seen = 0  # messages that had come at the last send
         self._statistics = statistics
         self._sent = sent
         self._whole = anyio.Lock(fast_acquire=True)  # for all messages of one send
@@ -61,6 +65,10 @@ class Sender:
         """
         view = memoryview(data).cast("B")
         prefix = bytes((channel,))
+        if len(view) <= self._chunk_size and not self._whole.locked():
+            await self.send_message(b"".join((prefix, view)))
+            self.bytes_out += len(view)
+            return
         async with self._whole:
             for start in range(0, len(view), self._chunk_size):
                 chunk = view[start : start + self._chunk_size]
@@ -75,8 +83,11 @@ class Sender:
     async def send_message(self, message: bytes) -> None:
         """Send one message as it is, in between those of a send that is under way.  Raises as :meth:`send`."""
         # What has arrived comes first: a Status may be among it, and a write into a connection that the server has left would make the
-        # event loop throw away what is still unread.  It also keeps a flood of small sends from starving other tasks.
-        await checkpoint()
+        # event loop throw away what is still unread.  It also keeps a flood of small sends from starving other tasks.  Where something
+        # has come since the last send, as in question and answer, both is done already.
+        arrived = self._arrived()
+        await (checkpoint() if arrived == self._seen else checkpoint_if_cancelled())
+        self._seen = arrived
         async with self._single:
             if self._ended():
                 raise self._broken("the session has ended")
