@@ -13,12 +13,13 @@ import errno
 import socket
 import struct
 import sys
-from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Final
 
 import anyio
 from anyio.lowlevel import cancel_shielded_checkpoint
+
+from kubex_stream.api.readable import Readable
 
 if sys.platform == "linux":
     import fcntl
@@ -43,6 +44,7 @@ class LocalConnection:
         with suppress(OSError):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._sock = sock
+        self._readable = Readable(sock)
         #: The client's address.
         self.peer = _shown(address)
 
@@ -56,7 +58,7 @@ class LocalConnection:
             try:
                 data = self._sock.recv(_PIECE)
             except BlockingIOError:
-                await self._wait(anyio.wait_readable)
+                await self._readable.wait()
                 waited = True
             else:
                 if not waited:
@@ -73,11 +75,11 @@ class LocalConnection:
             try:
                 view = view[self._sock.send(view) :]
             except BlockingIOError:
-                await self._wait(anyio.wait_writable)
+                await self._writable()
 
-    async def _wait(self, ready: Callable[[socket.socket], Awaitable[None]]) -> None:
+    async def _writable(self) -> None:
         try:
-            await ready(self._sock)
+            await anyio.wait_writable(self._sock)
         except (anyio.ClosedResourceError, ValueError) as error:
             raise OSError(errno.EBADF, "closed here") from error
 
@@ -107,7 +109,7 @@ class LocalConnection:
     def close(self) -> None:
         """Close it."""
         if self._sock.fileno() >= 0:
-            anyio.notify_closing(self._sock)
+            self._readable.close()
             self._sock.close()
 
 
