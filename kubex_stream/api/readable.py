@@ -32,6 +32,8 @@ class Readable:
 
         :raises OSError: it was closed here
         """
+        if self._sock.fileno() < 0:
+            raise OSError(errno.EBADF, "closed here")
         if self._loop is None and running_event_loop() == "asyncio":
             self._loop = asyncio.get_running_loop()
         if self._loop is None or not self._tell(self._loop):
@@ -47,8 +49,6 @@ class Readable:
             self._waiting = None
 
     def _tell(self, loop: asyncio.AbstractEventLoop) -> bool:
-        if self._sock.fileno() < 0:
-            raise OSError(errno.EBADF, "closed here")
         if not self._told:
             try:
                 loop.add_reader(self._sock, self._ready)

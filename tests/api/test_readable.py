@@ -78,7 +78,7 @@ async def test_closing_wakes_who_waits_and_refuses_who_comes_later(pair: tuple[s
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(wait)
-        await anyio.lowlevel.checkpoint()
+        await anyio.wait_all_tasks_blocked()
         readable.close()
         ours.close()
         with anyio.fail_after(10):
