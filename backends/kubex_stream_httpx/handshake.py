@@ -25,7 +25,7 @@ __all__ = ("Handshake", "accept_value", "check_upgrade")
 _GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 #: As much of a refusal's body as is read, in bytes and seconds: some come without a length and without an end.
 _LARGEST_BODY: Final = 64 * 1024
-_PATIENCE: Final = 5.0
+_PATIENCE: Final = 2.0
 
 
 def accept_value(key: str) -> str:
