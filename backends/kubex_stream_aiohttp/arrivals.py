@@ -46,14 +46,15 @@ class Arrivals:
             return await self._ws.receive()
 
     async def joined(self, data: bytes, limit: int) -> tuple[int, bytes, int]:
-        """A message taken apart, and with it those that have arrived and have the same first byte, up to about ``limit`` bytes."""
+        """A message taken apart, and with it the smaller ones than ``limit`` that have arrived and have the same first byte, up to about
+        so many bytes."""
         first, pieces, size = data[:1], [data[1:]], len(data)
         waiting, read = self.waiting, self.read
         with suppress(Exception):  # of the queue's, which it tells again; what is here already is not lost to it
             while waiting and size < limit:
                 message = await read()
                 content = message.data
-                if message.type is not _BINARY or content[:1] != first:
+                if message.type is not _BINARY or content[:1] != first or len(content) >= limit:
                     self.left = message
                     break
                 pieces.append(content[1:])

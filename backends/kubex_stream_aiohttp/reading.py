@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-__all__ = ("guard_reading",)
+__all__ = ("guard_reading", "undeferred")
 
 
 class _GuardedTransport:
@@ -78,3 +78,8 @@ def guard_reading(protocol: Any) -> None:
         protocol.transport = _PausedBetweenReads(transport)
     elif transport.get_extra_info("uvloop.sslproto") is not None:
         protocol.transport = _GuardedTransport(transport)
+
+
+def undeferred(transport: Any) -> Any:
+    """aiofastnet's transport itself, for whoever never pauses it while it reads."""
+    return transport._inner if isinstance(transport, _PausedBetweenReads) else transport

@@ -117,8 +117,9 @@ class FrameReader:
                 whole, self._message = self._message, None
                 return BINARY, memoryview(whole)
 
-    def run(self, first: int, size: int) -> list[bytes]:
-        """The whole messages of one frame that come next and begin with the byte ``first``, without it, up to about ``size`` bytes.
+    def run(self, first: int, size: int, limit: int) -> list[bytes]:
+        """The whole messages of one frame that come next and begin with the byte ``first``, without it: each smaller than ``limit``, and
+        until they and the ``size`` bytes that were taken before are about as much.
 
         This is :meth:`next` for a flood of small messages: it stops at whatever is not plain, and leaves it to be judged there.
         """
@@ -127,17 +128,17 @@ class FrameReader:
             return pieces
         data, position = self._data, self._position
         whole = len(data)
-        while size > 0 and position + 4 < whole and data[position] == _FIN | BINARY:
+        while size < limit and position + 4 < whole and data[position] == _FIN | BINARY:
             length, start = data[position + 1], position + 2
             if length == 126:
                 length, start = data[position + 2] << 8 | data[position + 3], position + 4
             elif length > 126:  # a longer length field, or a mask
                 break
             end = start + length
-            if not length or end > whole or data[start] != first or 0 < self._limit < length:
+            if not length or end > whole or data[start] != first or length >= limit or 0 < self._limit < length:
                 break
             pieces.append(data[start + 1 : end])
-            size -= length
+            size += length
             position = end
         self._position = position
         return pieces

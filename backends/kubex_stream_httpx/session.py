@@ -126,7 +126,7 @@ class WebSocketSession(AsyncWebSocketSession):
         if not message:
             return -1, b"", 1
         first, payload = message[0], bytes(message[1:])
-        more = self._reader.run(first, join - len(message))
+        more = self._reader.run(first, len(message), join)
         return first, b"".join((payload, *more)) if more else payload, 1 + len(more)
 
     async def _buffered(self) -> Payload | None:

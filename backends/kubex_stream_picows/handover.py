@@ -12,6 +12,8 @@ from typing import Any
 
 import aiohttp
 
+from kubex_stream_aiohttp.reading import undeferred
+
 __all__ = ("Handover",)
 
 
@@ -50,8 +52,9 @@ class Handover:
         self.protocol = protocol
         self._response = response
         self._handler = connection.protocol
-        #: The one that the handler has: on uvloop without aiofastnet it guards TLS while reading is paused.
-        self.transport: asyncio.Transport = connection.transport  # type: ignore[assignment]
+        #: The one that the handler has: on uvloop without aiofastnet it guards TLS while reading is paused.  That aiofastnet's is paused
+        #: between reads only is seen to by the inbox.
+        self.transport: asyncio.Transport = undeferred(connection.transport)
         tail = _Tail()
         # The public way to the bytes that nothing has parsed.
         self._handler.set_parser(tail, None)

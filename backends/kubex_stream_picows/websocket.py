@@ -17,6 +17,7 @@ from picows import WSMsgType
 
 from kubex_stream.client import WebSocketConnection
 from kubex_stream.errors import ConnectionLost
+from kubex_stream_aiohttp.arrived import Arrived
 from kubex_stream_picows.frames import FrameProtocol
 from kubex_stream_picows.handover import Handover
 from kubex_stream_picows.inbox import Inbox
@@ -43,6 +44,7 @@ class PicowsWebSocketConnection(WebSocketConnection):
         self._messages = self._inbox.messages
         protocol = FrameProtocol(self._transport, self._inbox, max_message_size, upgraded.lost)
         self._frames = protocol.frames
+        self._before_sending: Arrived | None = None
         self._ending: Callable[[], Exception] | None = None
         self._close_code: int | None = None
         self._closing = False
@@ -81,6 +83,9 @@ class PicowsWebSocketConnection(WebSocketConnection):
 
     async def send_bytes(self, data: bytes | bytearray | memoryview) -> None:
         """Send one binary message; a cancelled call has sent it whole."""
+        if self._before_sending is None:
+            self._before_sending = Arrived(self._transport)
+        await self._before_sending.taken()
         inbox = self._inbox
         if self._ending is not None or inbox.tcp_over:
             raise self._gone()
@@ -131,7 +136,7 @@ class PicowsWebSocketConnection(WebSocketConnection):
         first, payload, taken = message[:1], message[1:], 1
         if messages and len(message) < join:
             pieces, left = [payload], join - len(message)
-            while messages and left > 0 and messages[0][:1] == first:
+            while messages and left > 0 and messages[0][:1] == first and len(messages[0]) < join:
                 message = messages.popleft()
                 pieces.append(message[1:])
                 left -= len(message)

@@ -121,7 +121,7 @@ class ChannelSession:
     async def _receive_in_turn(self, buffer: ChannelBuffer, end: type[Exception]) -> bytes:
         """The same where something is kept, another task reads, or the session has ended."""
         if buffer.receiving:
-            raise anyio.BusyResourceError("receiving from")
+            raise anyio.ClosedResourceError if buffer.closed else anyio.BusyResourceError("receiving from")
         buffer.touched = buffer.receiving = True
         try:
             while True:

@@ -82,9 +82,8 @@ class Sender:
 
     async def send_message(self, message: bytes) -> None:
         """Send one message as it is, in between those of a send that is under way.  Raises as :meth:`send`."""
-        # What has arrived comes first: a Status may be among it, and a write into a connection that the server has left would make the
-        # event loop throw away what is still unread.  It also keeps a flood of small sends from starving other tasks.  Where something
-        # has come since the last send, as in question and answer, both is done already.
+        # What has arrived comes first, as a Status; and a flood of small sends must not starve other tasks.  Where something has come since
+        # the last send, as in question and answer, both is done already.
         arrived = self._arrived()
         await (checkpoint() if arrived == self._seen else checkpoint_if_cancelled())
         self._seen = arrived

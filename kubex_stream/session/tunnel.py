@@ -290,7 +290,7 @@ class Tunnel:
 
         :raises PortForwardError: the server has ended the connection, or the tunnel is lost
         """
-        # What has arrived comes first, and a flood of sends must not starve others; where something has come since the last, both is done.
+        # What has arrived comes first, and a flood must not starve others; where something has come just now, both is done.
         await (checkpoint_if_cancelled() if self.frames_in != self._seen else checkpoint())
         self._seen = self.frames_in
         await self._sent(pair, lambda: self._data_frame(pair, payload, fin))

@@ -254,13 +254,13 @@ def test_a_close_without_a_code_and_one_with_half_of_it() -> None:
     st.integers(1, 400),
     st.integers(0, 300),
 )
-def test_a_run_is_what_reading_one_by_one_gives(messages: list[tuple[bytes, int]], cut: int, size: int) -> None:
+def test_a_run_is_what_reading_one_by_one_gives(messages: list[tuple[bytes, int]], cut: int, limit: int) -> None:
     stream = b"".join(frame(BINARY, message, form=form) for message, form in messages)
     reader, received = FrameReader(0), []
     for start in range(0, len(stream), cut if len(stream) < 5000 else 5000):
         reader.feed(stream[start : start + (cut if len(stream) < 5000 else 5000)])
         while True:
-            run = reader.run(1, size)
+            run = reader.run(1, 0, limit)
             received += [b"\x01" + payload for payload in run]
             event = reader.next()
             if event is None:
@@ -282,16 +282,18 @@ def test_a_run_ends_where_something_is_to_be_judged() -> None:
     ):
         reader = FrameReader(50)
         reader.feed(plain * 3 + other + plain)
-        assert reader.run(1, 1000) == [b"a"] * 3
-        assert reader.run(1, 1000) == []
+        assert reader.run(1, 0, 1000) == [b"a"] * 3
+        assert reader.run(1, 0, 1000) == []
 
 
 def test_a_run_has_a_size() -> None:
     reader = FrameReader(0)
     reader.feed(frame(BINARY, b"\x01" + b"x" * 9) * 10)
-    assert len(reader.run(1, 20)) == 2
-    assert len(reader.run(1, 0)) == 0
-    assert len(reader.run(1, 1000)) == 8
+    assert len(reader.run(1, 0, 20)) == 2
+    assert len(reader.run(1, 0, 0)) == 0
+    assert len(reader.run(1, 0, 10)) == 0  # each is as large as that by itself
+    assert len(reader.run(1, 995, 1000)) == 1
+    assert len(reader.run(1, 0, 1000)) == 7
 
 
 def test_masks_in_c_and_in_python_are_the_same() -> None:

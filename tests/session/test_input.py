@@ -18,6 +18,7 @@ from .memory import (
     EchoConnection,
     MemoryConnection,
     NarrowConnection,
+    SteppingConnection,
     exited,
     out,
     serving,
@@ -104,6 +105,25 @@ async def test_a_process_that_ends_before_its_input_is_no_error() -> None:
             done = await pods.exec.run("one", ["head", "-1"], input=bytes(30_000_000))
         assert (done.exit_code, done.stdout) == (0, b"first line\n")
         assert len(connection.stdin) < 30_000_000
+
+
+@pytest.mark.parametrize("given", [b"hello", b""], ids=["some", "nothing"])
+@pytest.mark.parametrize("in_pieces", [False, True])
+async def test_whether_the_input_was_taken(given: bytes, in_pieces: bool) -> None:
+    """The process has ended before the first byte was sent: that matters only where there is one."""
+
+    class Gone(MemoryConnection):
+        async def room(self) -> None:
+            self.feed(SUCCESS)
+            raise ConnectionLost("broken pipe")
+
+    async with serving(Gone(READY)) as pods:
+        done = await pods.exec.run("one", ["x"], input=pieces(given) if in_pieces else given)
+        assert done.statistics.bytes_out == 0
+        assert done.input_taken is not bool(given)
+    async with serving(SteppingConnection(READY, SUCCESS)) as pods:
+        done = await pods.exec.run("one", ["x"], input=given)
+        assert done.input_taken is not bool(given)
 
 
 async def test_a_connection_that_breaks_under_the_input_after_the_status_is_no_error() -> None:

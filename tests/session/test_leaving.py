@@ -171,3 +171,23 @@ async def test_kill_on_a_terminal_has_an_end_of_stdin() -> None:
             await process.stdin.aclose()
     assert connection.sent == [b"\x00\x04"]
     assert connection.cut
+
+
+async def test_a_stream_that_is_closed_gives_nothing_more_to_who_was_waiting_in_it() -> None:
+    connection = MemoryConnection(READY)
+    async with serving(connection) as pods, pods.exec.stream("one", ["x"]) as process:
+
+        async def receive() -> None:
+            with pytest.raises(anyio.ClosedResourceError):
+                await process.stdout.receive(3)
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(receive)
+            await connection.until(lambda: connection.waiting)
+            await process.stdout.aclose()
+            with pytest.raises(anyio.ClosedResourceError):
+                await process.stdout.receive()
+            connection.feed(out(b"too late"), SUCCESS)
+        with pytest.raises(anyio.ClosedResourceError):
+            await process.stdout.receive()
+        assert await process.wait() == 0

@@ -8,7 +8,7 @@ import pytest
 from kubex_stream import ApiError, ConnectionLost, Observer, SessionStatistics
 from kubex_stream.client import Response
 
-from .memory import CLOSE_STDIN, READY, SUCCESS, V4, V5, MemoryConnection, err, failed, out, serving
+from .memory import CLOSE_STDIN, READY, SUCCESS, V4, V5, MemoryConnection, err, failed, out, read, serving
 
 pytestmark = pytest.mark.anyio
 
@@ -47,6 +47,17 @@ async def test_statistics_count_payloads_and_messages() -> None:
     assert now[:4] == (5, 80_000, 6, 3)
     assert now.spooled == 0
     assert process.statistics[:4] == now[:4]
+
+
+async def test_empty_messages_are_neither_counted_nor_told() -> None:
+    """They have no channel."""
+    for observer in (Diary(), None):
+        connection = MemoryConnection(b"", out(b"abc"), b"", b"", err(b""), SUCCESS)
+        async with serving(connection, observer=observer) as pods, pods.exec.stream("one", ["x"]) as process:
+            assert await read(process.stdout) == b"abc"
+            assert process.statistics.frames_in == 3
+        if observer is not None:
+            assert observer.lines[1:-1] == [("received", 1, 3), ("received", 2, 0), ("received", 3, len(SUCCESS) - 1)]
 
 
 def test_statistics_as_text() -> None:

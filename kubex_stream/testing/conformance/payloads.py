@@ -80,6 +80,26 @@ class Payloads(Conformance):
                     await payloads(websocket, 1 << 20, received)
         assert b"".join(payload for _, payload, _ in received) == bytes(range(100))
 
+    async def test_messages_of_that_size_are_left_alone(self, connect: Connect) -> None:
+        """They are not copied once more, and memory is bounded."""
+        sent = [
+            b"\x01" + b"s" * 9,
+            b"\x01" + b"s" * 50,
+            b"\x01" + b"L" * 200,
+            b"\x01" + b"M" * 99,
+            b"\x01" + b"s" * 98,
+        ] * 20
+        with RawServer(sends(b"".join(map(frame, sent)), then=ends_after(close_frame(1000)))) as server:
+            async with connect(server.url) as websocket:
+                received: list[tuple[int, bytes, int]] = []
+                with pytest.raises(StopAsyncIteration):
+                    await payloads(websocket, 100, received)
+        assert b"".join(payload for _, payload, _ in received) == b"".join(message[1:] for message in sent)
+        for _, payload, count in received:
+            assert len(payload) < 200 or count == 1
+            assert b"L" not in payload or payload == b"L" * 200
+            assert b"M" not in payload or payload == b"M" * 99
+
     async def test_a_cancelled_one_loses_nothing(self, connect: Connect) -> None:
         sent = [b"\x01" + bytes([number % 251]) * 40 for number in range(2000)]
         stream = b"".join(map(frame, sent))
