@@ -49,6 +49,8 @@ def run(arguments: Sequence[str]) -> int:
         quiet()
         prepare()
     try:
+        if line.words and not line.arguments:
+            raise UsageError("name the verb before the --, as in exec demo -- date")
         _application(line)(args=line.arguments or ["--help"], prog_name=_NAME)
     except SystemExit as end:
         if line.action is None:

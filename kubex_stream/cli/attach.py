@@ -132,7 +132,7 @@ async def attach_command(settings: Settings, request: AttachRequest) -> int:
     """
     tell = teller(quiet=request.quiet)
     async with open_pods(settings, log_for(settings)) as pods:
-        pod = await find_target(pods, request.target, request.patience)
+        pod = await find_target(pods, request.target, request.patience, tell)
         check_phase(pod, "attach to")
         name, container = pod["metadata"]["name"], container_of(pod, choose_container(pod, request.container, tell))
         tty = bool(container.get("tty"))

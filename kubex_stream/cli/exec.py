@@ -128,7 +128,7 @@ async def exec_command(settings: Settings, request: ExecRequest) -> int:
     """
     tell = teller(quiet=request.quiet)
     async with open_pods(settings, log_for(settings)) as pods:
-        pod = await find_target(pods, request.target, request.patience)
+        pod = await find_target(pods, request.target, request.patience, tell)
         check_phase(pod, "exec into")
         container = choose_container(pod, request.container, tell)
         # kubectl's: -t alone has nothing to be a terminal of.

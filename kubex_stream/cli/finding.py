@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from kubex_stream.api.pods import Pods
@@ -31,7 +31,7 @@ def check_target(text: str) -> None:
     Target.parse(text, "default")
 
 
-async def find_target(pods: Pods, text: str, patience: float) -> Mapping[str, Any]:
+async def find_target(pods: Pods, text: str, patience: float, tell: Callable[[str], object]) -> Mapping[str, Any]:
     """The pod that ``text`` means now.
 
     A pod that is named is taken as it is; that it does not run yet is for the server to say.  Where an object has no running pod, one is
@@ -39,6 +39,7 @@ async def find_target(pods: Pods, text: str, patience: float) -> Mapping[str, An
 
     :param text: as ``web-0`` or ``deploy/web``
     :param patience: seconds
+    :param tell: gets a line that says that it is waited
     :raises ApiError: there is none
     :raises StreamTimeout: none ran in time
     """
@@ -48,5 +49,6 @@ async def find_target(pods: Pods, text: str, patience: float) -> Mapping[str, An
     try:
         return (await find_pod(pods.client, target)).pod
     except ApiError as error:
-        await wait_until_running(pods, target, error, patience, missing=f"{target} has no running pod")
+        missing = f"{target} has no running pod"
+        await wait_until_running(pods, target, error, patience, missing=missing, tell=tell)
     return (await find_pod(pods.client, target)).pod

@@ -14,12 +14,16 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import stat
 import sys
 import threading
 from collections.abc import AsyncGenerator, Callable
+from contextlib import closing
 from typing import Final
 
 import anyio
+
+from kubex_stream.terminal.descriptors import TerminalInput
 
 __all__ = ("LocalOutput", "fill_descriptors", "local_input")
 
@@ -104,11 +108,11 @@ async def local_input() -> AsyncGenerator[bytes, None]:
 
     :raises OSError: it cannot be read
     """
-    while await _can_wait_for(STDIN):
-        data = os.read(STDIN, _PIECE)
-        if not data:
-            return
-        yield data
+    if _can_wait_for(STDIN):
+        with closing(TerminalInput(STDIN)) as source:  # which does not hand what is shared to the event loop
+            while piece := await source.receive():
+                yield piece
+        return
     pump = _Pump(_send_stdin, "input")
     with pump.near:
         while True:
@@ -124,15 +128,12 @@ async def local_input() -> AsyncGenerator[bytes, None]:
         raise pump.failure
 
 
-async def _can_wait_for(descriptor: int) -> bool:
-    """Wait until there is something to read; False where the event loop cannot tell, as for files, for ``/dev/null`` and on Windows."""
+def _can_wait_for(descriptor: int) -> bool:
+    """Whether an event loop can tell when there is something to read: not of files, of ``/dev/null``, and on Windows."""
     if sys.platform == "win32":
         return False
-    try:
-        await anyio.wait_readable(descriptor)
-    except OSError:
-        return False
-    return True
+    mode = os.fstat(descriptor).st_mode
+    return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode) or os.isatty(descriptor)
 
 
 def _send_stdin(far: socket.socket) -> None:

@@ -174,6 +174,12 @@ class Settings:
 
         :raises UsageError: it does not; the text says why, and no value of a secret
         """
+        for each in fields(self):
+            value = getattr(self, each.name)
+            if value == "" or (isinstance(value, list) and "" in value):
+                raise UsageError(
+                    f"--{each.name.strip('_').replace('_', '-')} is empty; give it a value, or leave it out"
+                )
         given = [name for name in _OF_A_CLUSTER if getattr(self, name)]
         if self.embedded and given:
             options = " and ".join(f"--{name.replace('_', '-')}" for name in given)

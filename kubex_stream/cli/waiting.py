@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 import anyio
@@ -18,13 +19,20 @@ _PAUSE: Final = 1.0
 
 
 async def wait_until_running(
-    pods: Pods, target: Target, problem: ApiError, patience: float, *, missing: str | None = None
+    pods: Pods,
+    target: Target,
+    problem: ApiError,
+    patience: float,
+    *,
+    missing: str | None = None,
+    tell: Callable[[str], object] = say,
 ) -> None:
     """Wait until there is a running pod of ``target``; say so, where it takes a while.
 
     :param problem: how it was found out that there is none
     :param patience: seconds
     :param missing: how to say so, where ``problem`` does not say it well
+    :param tell: gets the line that says so
     :raises ApiError: ``problem``, where waiting will not help
     :raises StreamTimeout: too late
     """
@@ -41,7 +49,7 @@ async def wait_until_running(
                     raise
                 problem = error
             if not said:
-                say(f"Waiting up to {patience:g} s: {missing or reason_of(problem)}")
+                tell(f"Waiting up to {patience:g} s: {missing or reason_of(problem)}")
                 said = True
             if target.kind == "pod":
                 await pods.wait(target.name, "Running", timeout=None)

@@ -18,7 +18,7 @@ if sys.platform == "win32":
     pytest.skip("the embedded cluster is POSIX only", allow_module_level=True)
 
 from kubex_stream.testing import Behaviour, EmbeddedCluster
-from tests.conftest import Runtime
+from tests.conftest import COVERING, Runtime
 from tests.packages import ROOT
 from tests.terminals import Shell, shell
 
@@ -54,10 +54,14 @@ def ended(at: Shell) -> int:
     return int(found[1])
 
 
-@pytest.mark.usefixtures("backend")
-def test_a_job_of_a_shell(at: Shell, runtime: Runtime) -> None:
+@pytest.mark.parametrize(
+    "each",
+    [COVERING[0], *(pytest.param(other, marks=pytest.mark.volume) for other in COVERING[1:])],
+    ids=lambda each: f"{each.backend}-{each.loop}",
+)
+def test_a_job_of_a_shell(at: Shell, each: Runtime) -> None:
     before = at.stty()
-    at.type(f"{ours(runtime, *REMOTE)} & echo pid=$!; fg\r")
+    at.type(f"{ours(each, *REMOTE)} & echo pid=$!; fg\r")
     found = re.search(r"pid=(\d+)", at.until(r"pid=(\d+)"))
     assert found is not None
     job = int(found[1])

@@ -33,7 +33,7 @@ def container(*, stdin: bool = False, stdin_once: bool = False, tty: bool = Fals
         yield cluster
 
 
-@pytest.mark.parametrize("backend", ["aiohttp", "httpx"])
+@pytest.mark.parametrize("backend", ["aiohttp", pytest.param("httpx", marks=pytest.mark.volume)])
 def test_it_ends_with_the_process_and_has_no_exit_code(start: Start, backend: str) -> None:
     with (
         container(stdin=True) as cluster,

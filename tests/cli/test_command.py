@@ -34,6 +34,12 @@ def test_help(parse: Run, arguments: tuple[str, ...]) -> None:
     assert (done.stderr, done.returncode) == (b"", 0)
 
 
+def test_a_command_without_a_verb(parse: Run) -> None:
+    done = parse("--", "exec", "demo")
+    assert (done.stdout, done.returncode) == (b"", 1)
+    assert done.stderr == b"error: name the verb before the --, as in exec demo -- date\n"
+
+
 def test_there_is_no_verb_without_a_function(parse: Run) -> None:
     verbs = sections(parse("--help"))["Commands"]
     assert [line.split()[0] for line in verbs] == VERBS

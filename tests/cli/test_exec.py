@@ -6,6 +6,7 @@ import hashlib
 import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,7 @@ from tests.cli.conftest import COMMAND, KUBECONFIG, Run, Start, environment
 EVERY_BYTE = bytes(range(256)) * 64
 
 
-@pytest.mark.parametrize("backend", ["aiohttp", "httpx"])
+@pytest.mark.parametrize("backend", ["aiohttp", pytest.param("httpx", marks=pytest.mark.volume)])
 def test_output_errors_and_exit_code_are_those_of_the_command(run: Run, backend: str) -> None:
     done = run("exec", "--backend", backend, "demo", "--", "sh", "-c", "echo out; echo err >&2; exit 7")
     assert done.stdout == b"out\n"
@@ -151,8 +152,10 @@ def test_a_full_disk_is_an_error(pods: EmbeddedCluster) -> None:
         ("-n", "wrong", "exec", "-n", "other", "pod/elsewhere"),
     ],
 )
-def test_options_stand_before_or_after_the_verb(run: Run, arguments: tuple[str, ...]) -> None:
-    done = run(*arguments, "--", "echo", "found")
+def test_options_stand_before_or_after_the_verb(
+    pods: EmbeddedCluster, at: Callable[[EmbeddedCluster], Run], arguments: tuple[str, ...]
+) -> None:
+    done = at(pods)(*arguments, "--", "echo", "found")
     assert (done.stdout, done.stderr, done.returncode) == (b"found\n", b"", 0)
 
 
@@ -168,20 +171,22 @@ def test_kubeconfig_option(run: Run, pods: EmbeddedCluster) -> None:
     assert (done.stdout, done.stderr, done.returncode) == (b"x\n", b"", 0)
 
 
-def test_the_first_container_is_the_default_and_that_is_said(run: Run) -> None:
-    done = run("exec", "two", "--", "echo", "x")
+def test_the_first_container_is_the_default_and_that_is_said(
+    pods: EmbeddedCluster, at: Callable[[EmbeddedCluster], Run]
+) -> None:
+    done = at(pods)("exec", "two", "--", "echo", "x")
     assert (done.stdout, done.returncode) == (b"x\n", 0)
     assert done.stderr == b'Defaulted container "first" out of: first, second\n'
 
 
-def test_the_annotated_container_is_the_default(run: Run, pods: EmbeddedCluster) -> None:
-    done = run("exec", "annotated", "--", "pwd")
+def test_the_annotated_container_is_the_default(pods: EmbeddedCluster, at: Callable[[EmbeddedCluster], Run]) -> None:
+    done = at(pods)("exec", "annotated", "--", "pwd")
     assert done.stdout.decode().strip() == str(pods.directory("annotated", "second").resolve())
     assert (done.stderr, done.returncode) == (b"", 0)
 
 
-def test_a_container_by_name(run: Run, pods: EmbeddedCluster) -> None:
-    done = run("exec", "-c", "second", "two", "--", "pwd")
+def test_a_container_by_name(pods: EmbeddedCluster, at: Callable[[EmbeddedCluster], Run]) -> None:
+    done = at(pods)("exec", "-c", "second", "two", "--", "pwd")
     assert done.stdout.decode().strip() == str(pods.directory("two", "second").resolve())
     assert (done.stderr, done.returncode) == (b"", 0)
 

@@ -59,6 +59,21 @@ def test_a_group_alone_is_nobody(given: dict[str, Any]) -> None:
         Settings(**given).check()
 
 
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        ({"token": ""}, "--token"),
+        ({"as_": ""}, "--as"),
+        ({"as_": "u", "as_group": ["g", ""]}, "--as-group"),
+        ({"server": ""}, "--server"),
+    ],
+)
+def test_a_value_that_is_empty(given: dict[str, Any], named: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        Settings(**given).check()
+    assert str(caught.value) == f"{named} is empty; give it a value, or leave it out"
+
+
 @pytest.mark.parametrize(("text", "seconds"), [(None, None), ("0", 0), ("5", 5), ("1m30s", 90)])
 def test_request_timeouts(text: str | None, seconds: float | None) -> None:
     assert Settings(request_timeout=text).timeout == seconds

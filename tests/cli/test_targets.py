@@ -84,13 +84,20 @@ def test_no_pod_in_time(objects: EmbeddedCluster, at: Callable[[EmbeddedCluster]
     ]
 
 
+@pytest.mark.parametrize("verb", ["exec", "attach"])
+def test_quiet_waits_without_a_word(objects: EmbeddedCluster, at: Callable[[EmbeddedCluster], Run], verb: str) -> None:
+    command = ("--", "true") if verb == "exec" else ()
+    done = at(objects)(verb, "-q", "svc/nobody", "--pod-running-timeout", "1ms", *command)
+    assert done.stderr == b"error: service/nobody has no running pod (waited 0.001 s)\n"
+
+
 @pytest.mark.parametrize("pending", [False, True])
 def test_a_pod_that_comes_later(start: Start, pending: bool) -> None:
     workload = EmbeddedWorkload("Deployment", "web", selector={"app": "web"})
     first = (web("web-0", phase="Pending"),) if pending else ()
     with (
         EmbeddedCluster(first, workloads=(workload,), quiet=True) as cluster,
-        start("exec", "-q", "deploy/web", "--", "echo", "here", cluster=cluster) as process,
+        start("exec", "-c", "app", "deploy/web", "--", "echo", "here", cluster=cluster) as process,
     ):
         assert said(process) == "Waiting up to 60 s: deployment/web has no running pod\n"
         cluster.add_pod(web("web-1"))

@@ -86,6 +86,7 @@ KEYS = (
 )
 
 
+@pytest.mark.volume  # the default run has a longer script, through the API
 @pytest.mark.skipif(shutil.which("kubectl") is None, reason="kubectl is not installed: nothing to compare with")
 def test_the_screen_is_kubectls(bash: Shell) -> None:
     screens = []

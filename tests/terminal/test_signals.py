@@ -20,6 +20,8 @@ from tests.packages import ROOT
 from tests.terminals import Shell, shell
 
 PROGRAM: Final = ROOT / "tests" / "terminal" / "program.py"
+#: All of them stop and continue a session in the default run.
+LOOPS: Final = ("asyncio", *(pytest.param(loop, marks=pytest.mark.volume) for loop in ("uvloop", "trio")))
 
 
 @pytest.fixture
@@ -50,7 +52,7 @@ def ended(terminal: Shell) -> int:
     return int(found[1])
 
 
-@pytest.mark.parametrize("loop", ["asyncio", "uvloop", "trio"])
+@pytest.mark.parametrize("loop", LOOPS)
 def test_a_session_that_ends(terminal: Shell, loop: str) -> None:
     start(terminal, loop)
     terminal.type("\x03")
@@ -65,8 +67,8 @@ def test_a_session_that_ends(terminal: Shell, loop: str) -> None:
     ("loop", "number", "code"),
     [
         ("asyncio", signal.SIGTERM, 143),
-        ("uvloop", signal.SIGTERM, 143),
-        ("trio", signal.SIGTERM, 143),
+        pytest.param("uvloop", signal.SIGTERM, 143, marks=pytest.mark.volume),
+        pytest.param("trio", signal.SIGTERM, 143, marks=pytest.mark.volume),
         ("asyncio", signal.SIGHUP, 129),
         ("asyncio", signal.SIGQUIT, 131),
         ("asyncio", signal.SIGINT, 130),
