@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import select
 import sys
+from collections.abc import Callable
 from typing import Any, Final
 
 __all__ = ("Arrived",)
@@ -26,15 +27,20 @@ class Arrived:
 
     def __init__(self, transport: Any) -> None:
         sock = None if transport is None else transport.get_extra_info("socket")
-        self._poll = None
+        #: With 0: what waits there; nothing where that cannot be known.
+        self.waiting: Callable[[int], object] = _nothing
         if sys.platform != "win32" and sock is not None and sock.fileno() >= 0:
-            waiting = select.poll()
-            waiting.register(sock.fileno(), select.POLLIN)
-            self._poll = waiting.poll
+            poll = select.poll()
+            poll.register(sock.fileno(), select.POLLIN)
+            self.waiting = poll.poll
 
     async def taken(self) -> None:
         """Let the event loop take it; what a paused transport leaves there is not waited for."""
         for _ in range(_TURNS):
-            if self._poll is None or not self._poll(0):
-                return
             await asyncio.sleep(0)
+            if not self.waiting(0):
+                return
+
+
+def _nothing(_timeout: int) -> None:
+    return None

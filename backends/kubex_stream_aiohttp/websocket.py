@@ -54,7 +54,7 @@ class AioHttpWebSocketConnection(WebSocketConnection):
         self._arrivals = Arrivals(ws)
         connection = self._response.connection
         self._transport = None if connection is None else connection.transport
-        self._before_sending: Arrived | None = None
+        self._arrived: Arrived | None = None
         self._close_timeout = close_timeout
         self._max_message_size = max_message_size
         self._ending: Callable[[], Exception] | None = None
@@ -97,9 +97,10 @@ class AioHttpWebSocketConnection(WebSocketConnection):
 
     async def send_bytes(self, data: bytes | bytearray | memoryview) -> None:
         """Send one binary message; a cancelled call has sent it whole."""
-        if self._before_sending is None:
-            self._before_sending = Arrived(self._transport)
-        await self._before_sending.taken()
+        if self._arrived is None:
+            self._arrived = Arrived(self._transport)
+        if self._arrived.waiting(0):
+            await self._arrived.taken()
         if self._ending is not None:
             raise self._gone()
         if isinstance(data, memoryview) and data.nbytes != len(data):

@@ -1,7 +1,8 @@
 """What has arrived and was not taken yet.
 
 Rules of this file:
-- A frame is valid only while picows reports it, so its payload is copied once, into the bytes that are handed out.
+- A frame is valid only while picows reports it, so its payload is copied once, into the bytes that are handed out; that is why it is taken
+  apart here, where somebody wants that.
 - Messages are handed out in order, and the end after them.  The end is kept as something to call, since an exception that is raised twice
   grows.  What comes behind it is dropped.
 - Above a number of bytes the transport is paused.  A read is bounded as well, so memory is.
@@ -32,6 +33,8 @@ _BINARY: Final = WSMsgType.BINARY
 _ENOUGH: Final = 512 * 1024
 #: Bytes that wait to be sent above which a ping is not answered: a peer that only pings must not fill the memory.
 _MUCH_UNSENT: Final = 2**20
+#: More than any message has.
+_NEVER: Final = 2**63
 #: 1005: a Close frame without a code.
 _CLEAN: Final = frozenset({1000, 1001, 1005})
 
@@ -43,6 +46,7 @@ class Inbox(Sink):
     :ivar ending: makes the exception that comes behind them, None while there is no end
     :ivar answer: the code of the Close frame that the end is to be answered with, None for none
     :ivar messages: whole messages in order; who takes the last one calls :meth:`emptied`
+    :ivar split_from: bytes from which a message is kept as its first byte and the rest, which saves whoever wants that a second copy
     :ivar writable: whether the transport wants more to write
     """
 
@@ -58,7 +62,8 @@ class Inbox(Sink):
         self._receiver: asyncio.Future[None] | None = None
         self._closer: asyncio.Future[None] | None = None
         self._senders: set[asyncio.Future[None]] = set()
-        self.messages: deque[bytes] = deque()
+        self.messages: deque[bytes | tuple[int, bytes]] = deque()
+        self.split_from = _NEVER
         self._add = self.messages.append
         self._paused = False
         self.ending: Callable[[], Exception] | None = None
@@ -111,7 +116,11 @@ class Inbox(Sink):
         """A frame; picows calls this while it reads."""
         kind, reserved = frame.msg_type, frame.rsv1 or frame.rsv2 or frame.rsv3
         if kind is _BINARY and frame.fin and self._simple and not reserved:
-            self._add(frame.get_payload_as_bytes())
+            if frame.payload_size < self.split_from:
+                self._add(frame.get_payload_as_bytes())
+            else:
+                payload = frame.get_payload_as_memoryview()
+                self._add((payload[0], bytes(payload[1:])))
         elif self.ending is None:
             if reserved:
                 self._violated(1002, "a malformed frame came: a reserved bit is set")

@@ -12,6 +12,7 @@ import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
+from typing import Final
 
 from picows import WSMsgType
 
@@ -25,6 +26,8 @@ from kubex_stream_picows.inbox import Inbox
 __all__ = ("PicowsWebSocketConnection",)
 
 _BINARY = WSMsgType.BINARY
+#: Bytes from which a second copy costs more than taking a message apart where it arrives.
+_SPLIT_FROM: Final = 8 * 1024
 
 
 class PicowsWebSocketConnection(WebSocketConnection):
@@ -44,7 +47,7 @@ class PicowsWebSocketConnection(WebSocketConnection):
         self._messages = self._inbox.messages
         protocol = FrameProtocol(self._transport, self._inbox, max_message_size, upgraded.lost)
         self._frames = protocol.frames
-        self._before_sending: Arrived | None = None
+        self._arrived: Arrived | None = None
         self._ending: Callable[[], Exception] | None = None
         self._close_code: int | None = None
         self._closing = False
@@ -83,9 +86,10 @@ class PicowsWebSocketConnection(WebSocketConnection):
 
     async def send_bytes(self, data: bytes | bytearray | memoryview) -> None:
         """Send one binary message; a cancelled call has sent it whole."""
-        if self._before_sending is None:
-            self._before_sending = Arrived(self._transport)
-        await self._before_sending.taken()
+        if self._arrived is None:
+            self._arrived = Arrived(self._transport)
+        if self._arrived.waiting(0):
+            await self._arrived.taken()
         inbox = self._inbox
         if self._ending is not None or inbox.tcp_over:
             raise self._gone()
@@ -120,7 +124,7 @@ class PicowsWebSocketConnection(WebSocketConnection):
         message = self._messages.popleft()
         if not self._messages:
             self._inbox.emptied()
-        return message
+        return message if type(message) is bytes else _whole(message)
 
     #: One coroutine less than the default.
     receive_view = receive_bytes
@@ -131,19 +135,30 @@ class PicowsWebSocketConnection(WebSocketConnection):
             raise self._ending()
         messages = self._messages
         if not messages:
+            self._inbox.split_from = _SPLIT_FROM
             await self._arrival()
         message = messages.popleft()
-        first, payload, taken = message[:1], message[1:], 1
-        if messages and len(message) < join:
-            pieces, left = [payload], join - len(message)
-            while messages and left > 0 and messages[0][:1] == first and len(messages[0]) < join:
-                message = messages.popleft()
-                pieces.append(message[1:])
-                left -= len(message)
-            payload, taken = b"".join(pieces), len(pieces)
+        if isinstance(message, tuple):
+            first, payload, taken = message[0], message[1], 1
+        else:
+            first, payload, taken = message[0] if message else -1, message[1:], 1
+            if messages and len(message) < join:
+                payload, taken = self._joined(message, join)
         if not messages:
             self._inbox.emptied()
-        return first[0] if first else -1, payload, taken
+        return first, payload, taken
+
+    def _joined(self, message: bytes, join: int) -> tuple[bytes, int]:
+        messages = self._messages
+        first, pieces, left = message[:1], [message[1:]], join - len(message)
+        while messages and left > 0:
+            following = messages[0]
+            if isinstance(following, tuple) or following[:1] != first or len(following) >= join:
+                break
+            messages.popleft()
+            pieces.append(following[1:])
+            left -= len(following)
+        return b"".join(pieces), len(pieces)
 
     async def _arrival(self) -> None:
         """Until a message is there; raises where the end is."""
@@ -208,3 +223,7 @@ class PicowsWebSocketConnection(WebSocketConnection):
         self._tcp_ended = True
         self._inbox.tcp_ended(None)
         self._upgraded.drop()
+
+
+def _whole(message: bytes | tuple[int, bytes]) -> bytes:
+    return message if isinstance(message, bytes) else bytes((message[0],)) + message[1]
