@@ -4,19 +4,31 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterable, Awaitable, Sequence
-from typing import BinaryIO, cast
+from dataclasses import replace
+from typing import BinaryIO, Final, cast
 
 from kubex_stream.api.exec import Exec
 from kubex_stream.errors import CopyError, StartError
 from kubex_stream.session.capture import ExecResult, Input, Target
 from kubex_stream.session.process import ExecProcess, SessionScope
 from kubex_stream.session.streams import OutputStream
-from kubex_stream.transfer.container import NO_TAR, Complaints, lacks_program, look, shell_tar, tar_flags
+from kubex_stream.transfer.container import (
+    NO_TAR,
+    Complaints,
+    lacks_program,
+    look,
+    packed_name,
+    shell_tar,
+    tar_flags,
+)
 from kubex_stream.transfer.copying import DownloadTo, UploadFrom
 from kubex_stream.transfer.names import RemotePath
 from kubex_stream.transfer.result import CopyResult, OnProgress
 
 __all__ = ("Cp",)
+
+#: Bytes that are kept of what a command says: nothing that a copy asks for is longer.
+_MOST_OUTPUT: Final = 4 * 1024 * 1024
 
 
 class _Container:
@@ -29,9 +41,14 @@ class _Container:
         self._namespace = namespace
 
     async def run(self, command: Sequence[str], *, input: Input | None = None) -> ExecResult[bytes]:
-        return await self._exec.run(
-            self._name, command, container=self._container, namespace=self._namespace, input=input
-        )
+        out, err = bytearray(), bytearray()
+        done = await self._exec.run(
+            self._name, command,
+            container=self._container, namespace=self._namespace, input=input,
+            stdout=lambda piece: out.extend(piece[: _MOST_OUTPUT - len(out)]),
+            stderr=lambda piece: err.extend(piece[: _MOST_OUTPUT - len(err)]),
+        )  # fmt: skip
+        return replace(done, stdout=bytes(out), stderr=bytes(err))
 
     def stream(
         self, command: Sequence[str], *, stdin: bool, stdout: bool, protocols: Sequence[str], kill: bool
@@ -181,10 +198,11 @@ class Cp:
         if facts.lacks("tar"):
             raise CopyError(NO_TAR)
         arguments = [*tar_flags(preserve), "-", "-C", path.path]
-        command = shell_tar(arguments, None) if facts.shell else ["tar", *arguments]
-        done = await _started(there.run(command, input=archive))
+        complaints = Complaints()
+        command = shell_tar(arguments, None, complaints.mark) if facts.shell else ["tar", *arguments]
+        done = await _started(there.run(command, input=archive), complaints)
         if not done.input_taken:
-            raise CopyError(f"tar in the container ended before it had taken all: {_said(done)}")
+            raise CopyError(f"tar in the container ended before it had taken all: {complaints.text}")
 
     async def download_tar(
         self, name: str, source: str, send: Target, *, container: str | None = None, namespace: str | None = None
@@ -195,13 +213,16 @@ class Cp:
         :raises CopyError: tar failed; what was passed on is no complete archive
         """
         path = RemotePath.parse(source)
-        command = ["tar", "-cf", "-", "-C", path.directory, path.member]
-        await _started(self._exec.run(name, command, stdout=send, container=container, namespace=namespace))
+        member = await packed_name(_Container(self._exec, name, container, namespace), path)
+        command = ["tar", "-cf", "-", "-C", path.directory, member]
+        tar = self._exec.run(name, command, stdout=send, container=container, namespace=namespace)
+        await _started(tar, Complaints())
 
 
-async def _started(tar: Awaitable[ExecResult[bytes]]) -> ExecResult[bytes]:
+async def _started(tar: Awaitable[ExecResult[bytes]], complaints: Complaints) -> ExecResult[bytes]:
     """Wait for tar.
 
+    :param complaints: get what it writes to stderr
     :raises CopyError: there is none, or it failed
     """
     try:
@@ -210,12 +231,8 @@ async def _started(tar: Awaitable[ExecResult[bytes]]) -> ExecResult[bytes]:
         if lacks_program(error):
             raise CopyError(NO_TAR) from error
         raise
-    if done.exit_code:
-        raise CopyError(f"tar in the container ended with exit code {done.exit_code}: {_said(done)}")
-    return done
-
-
-def _said(done: ExecResult[bytes]) -> str:
-    complaints = Complaints()
     complaints.add(done.stderr)
-    return complaints.text or "it did not say why"
+    if done.exit_code:
+        why = complaints.text or "it did not say why"
+        raise CopyError(f"tar in the container ended with exit code {done.exit_code}: {why}")
+    return done

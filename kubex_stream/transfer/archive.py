@@ -13,7 +13,7 @@ from __future__ import annotations
 import tarfile
 from collections.abc import Callable
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal, DecimalException
 from typing import Final, Literal, Protocol
 
 from kubex_stream.errors import CopyError
@@ -23,6 +23,10 @@ __all__ = ("Anchor", "ArchiveReader", "Member", "Receiver")
 BLOCK: Final = 512
 #: Of the extensions in front of one entry.
 _LARGEST_EXTENSION: Final = 1024 * 1024
+#: Seconds; what lies beyond, the year 1697 or 10680, no system can set.  And digits of a number, which cost more than their length.
+_EARLIEST: Final = -(2**33)
+_LATEST: Final = 2**38
+_MOST_DIGITS: Final = 64
 _EMPTY: Final = memoryview(b"")
 
 Kind = Literal["file", "directory", "symlink", "hardlink", "other"]
@@ -226,15 +230,32 @@ def _text(raw: bytes) -> str:
 def _records(raw: bytes) -> dict[str, str]:
     """The records of a pax header: ``LENGTH KEY=VALUE\\n``, the length counting itself."""
     records = {}
-    while raw:
-        digits = raw.partition(b" ")[0]
-        size = int(digits) if digits.isdigit() and len(digits) < 8 else 0
-        key, equals, value = raw[len(digits) + 1 : size].partition(b"=")
-        if not equals or size > len(raw) or value[-1:] != b"\n":
+    start = 0
+    while start < len(raw):
+        digits = raw[start : start + 8].partition(b" ")[0]
+        end = start + (int(digits) if digits.isdigit() and len(digits) < 8 else 0)
+        key, equals, value = raw[start + len(digits) + 1 : end].partition(b"=")
+        if not equals or end > len(raw) or value[-1:] != b"\n":
             raise _damaged("a pax header that cannot be read")
         records[_text(key)] = _text(value[:-1])
-        raw = raw[size:]
+        start = end
     return records
+
+
+def _nanoseconds(seconds: Decimal) -> int:
+    """As far as a system can set them.
+
+    :raises ValueError: it is no number
+    """
+    if not seconds.is_finite():
+        raise ValueError("no number")
+    return int(min(max(seconds, Decimal(_EARLIEST)), Decimal(_LATEST)) * 10**9)
+
+
+def _number(text: str) -> str:
+    if len(text) > _MOST_DIGITS:
+        raise ValueError("too many digits")
+    return text
 
 
 def _member(info: tarfile.TarInfo, extended: dict[str, str]) -> Member:
@@ -248,12 +269,12 @@ def _member(info: tarfile.TarInfo, extended: dict[str, str]) -> Member:
         kind = "symlink"
     elif info.islnk():
         kind = "hardlink"
-    size, mtime = info.size, int(info.mtime) * 10**9
+    size = info.size
     try:
-        size = int(extended.get("size", size))
-        if "mtime" in extended:
-            mtime = int(Decimal(extended["mtime"]) * 10**9)
-    except (ValueError, InvalidOperation, OverflowError) as error:
+        if "size" in extended:
+            size = int(_number(extended["size"]))
+        mtime = _nanoseconds(Decimal(_number(extended["mtime"])) if "mtime" in extended else Decimal(int(info.mtime)))
+    except (ValueError, DecimalException) as error:
         raise _damaged("a pax header with numbers that are none") from error
     if size < 0:
         raise _damaged("an entry of negative size")

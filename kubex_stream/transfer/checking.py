@@ -6,14 +6,17 @@ import posixpath
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
+from urllib.parse import quote
 
 from kubex_stream.errors import CopyError, StartError
-from kubex_stream.transfer.container import Container, lacks_program
+from kubex_stream.transfer.container import Container, lacks_program, printable
 
 __all__ = ("check_digests",)
 
-#: Bytes of names in one command; they travel in a URL.
-_BATCH: Final = 16384
+#: Bytes of names in one command; they travel in a URL, of which servers take a mebibyte.
+_BATCH: Final = 65536
+#: What an argument is in a URL besides its value.
+_ARGUMENT: Final = len("&command=")
 _LINE: Final = re.compile(rb"^([0-9a-f]{64}) [ *]", re.MULTILINE)
 _PLAIN: Final = re.compile(r"[^\x00-\x1f\\\x7f\ud800-\udfff]+")
 #: For names with line breaks, and with bytes that are not UTF-8, which no argument can hold: they come as octal escapes.
@@ -39,7 +42,7 @@ async def check_digests(container: Container, directory: str, expected: Mapping[
             ) from error
         digests = _LINE.findall(done.stdout)
         if done.exit_code or len(digests) != len(names):
-            said = done.stderr.decode("utf-8", "replace").strip().rpartition("\n")[2]
+            said = printable(done.stderr.decode("utf-8", "replace").strip().rpartition("\n")[2])
             raise CopyError(f"sha256sum in the container failed with exit code {done.exit_code}: {said}")
         wrong += [
             name
@@ -57,22 +60,23 @@ async def check_digests(container: Container, directory: str, expected: Mapping[
 def _commands(directory: str, names: list[str]) -> Iterator[tuple[list[str], list[str]]]:
     """Commands, and whose digests they give in this order."""
     plain = [name for name in names if _PLAIN.fullmatch(name)]
-    for batch in _batches(plain):
+    for batch in _batches(directory, plain):
         yield ["sha256sum", *(posixpath.join(directory, name) for name in batch)], batch
     chosen = set(plain)
-    for batch in _batches([name for name in names if name not in chosen]):
+    for batch in _batches(directory, [name for name in names if name not in chosen]):
         yield ["sh", "-c", _ODD, "sh", *(_escaped(posixpath.join(directory, name)) for name in batch)], batch
 
 
-def _batches(names: Sequence[str]) -> Iterator[list[str]]:
+def _batches(directory: str, names: Sequence[str]) -> Iterator[list[str]]:
     batch: list[str] = []
     size = 0
     for name in names:
-        if batch and size > _BATCH:
+        length = _ARGUMENT + len(quote(posixpath.join(directory, name), safe="", errors="surrogateescape"))
+        if batch and size + length > _BATCH:
             yield batch
             batch, size = [], 0
         batch.append(name)
-        size += len(name) + 32
+        size += length
     if batch:
         yield batch
 

@@ -4,11 +4,13 @@ Rules of this file:
 - Names go to programs as arguments of their own; no shell ever takes one apart.
 - A script in front of tar tells tar's exit code in a line of stderr, for two reasons.  The code of a pipeline is that of its last command;
   and a process that ends with much of its input unread may never be reported, so there something has to read on when tar has given up.
+- The line has a mark that nobody can know before, or else a file's name in one of tar's complaints could be it.
 """
 
 from __future__ import annotations
 
 import re
+import secrets
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
@@ -19,6 +21,7 @@ from kubex_stream.errors import ApiError, StartError
 from kubex_stream.session.capture import ExecResult, Input
 from kubex_stream.session.process import ExecProcess, SessionScope
 from kubex_stream.session.streams import OutputStream
+from kubex_stream.transfer.names import RemotePath
 
 __all__ = (
     "NO_TAR",
@@ -29,6 +32,8 @@ __all__ = (
     "Facts",
     "lacks_program",
     "look",
+    "packed_name",
+    "printable",
     "refuses_protocol",
     "resumed_tar",
     "shell_tar",
@@ -39,8 +44,6 @@ __all__ = (
 NO_TAR: Final = "the container has no tar"
 V4: Final = "v4.channel.k8s.io"
 V5: Final = "v5.channel.k8s.io"
-_MARK: Final = "kubex-stream-exit"
-_MARKED: Final = re.compile(rf"\n?{_MARK} (\d+)\n".encode())
 _KEPT: Final = 16384
 #: Programs that a copy may use.
 _TOOLS: Final = ("tar", "cat", "head", "tail", "dd", "sha256sum", "wc", "chmod")
@@ -49,7 +52,7 @@ _LOOK: Final = (
     'if [ -d "$2" ]; then echo parent; fi; '
     f"for tool in {' '.join(_TOOLS)}; do if command -v $tool >/dev/null 2>&1; then echo $tool; fi; done; exit 0"
 )
-_TELL: Final = f"code=$?; printf '\\n{_MARK} %s\\n' $code >&2"
+_TELL: Final = "code=$?; printf '\\n%s %s\\n' \"$mark\" $code >&2"
 _FEED: Final = f'{{ tar "$@"; {_TELL}; cat >/dev/null; exit $code; }}'
 _RESUME: Final = (
     f'{{ {{ tar "$@"; {_TELL}; }} | tail -c "+$from" | {{ dd bs=1 "count=$anchor" 2>/dev/null; tail -c "+$skip"; }}; }}'
@@ -135,31 +138,55 @@ def tar_flags(preserve: bool) -> list[str]:
     return ["-xpf"] if preserve else ["--no-same-permissions", "--no-same-owner", "-xmf"]
 
 
-def shell_tar(arguments: Sequence[str], size: int | None) -> list[str]:
+async def packed_name(container: Container, path: RemotePath) -> str:
+    """What tar is told to pack: GNU's takes backslashes in such a name for escapes, others do not."""
+    if "\\" not in path.base:
+        return path.member
+    try:
+        done = await container.run(["tar", "--version"])
+    except StartError:
+        return path.member  # that there is no tar is said later
+    return path.member.replace("\\", "\\\\") if b"GNU tar" in done.stdout else path.member
+
+
+def shell_tar(arguments: Sequence[str], size: int | None, mark: str) -> list[str]:
     """tar, reading from stdin, with something that reads on when tar has given up.
 
+    :param mark: in front of tar's exit code
     :param size: of the archive, where the server cannot end stdin
     """
     if size is None:
-        return ["sh", "-c", _FEED, "sh", *arguments]
-    return ["sh", "-c", f'size=$1; shift; head -c "$size" | {_FEED}', "sh", str(size), *arguments]
+        return ["sh", "-c", f"mark=$1; shift; {_FEED}", "sh", mark, *arguments]
+    return ["sh", "-c", f'mark=$1 size=$2; shift 2; head -c "$size" | {_FEED}', "sh", mark, str(size), *arguments]
 
 
-def resumed_tar(arguments: Sequence[str], *, offset: int, anchor: int, position: int) -> list[str]:
+def resumed_tar(arguments: Sequence[str], *, offset: int, anchor: int, position: int, mark: str) -> list[str]:
     """tar, without what is here already but for the header that shows that it is the same.
 
     :param offset: where in the archive that header starts
     :param anchor: its bytes
     :param position: bytes that are here
+    :param mark: in front of tar's exit code
     """
-    script = f"from=$1 anchor=$2 skip=$3; shift 3; {_RESUME}"
-    return ["sh", "-c", script, "sh", str(offset + 1), str(anchor), str(position - offset - anchor + 1), *arguments]
+    script = f"mark=$1 from=$2 anchor=$3 skip=$4; shift 4; {_RESUME}"
+    skip = position - offset - anchor + 1
+    return ["sh", "-c", script, "sh", mark, str(offset + 1), str(anchor), str(skip), *arguments]
+
+
+def printable(text: str) -> str:
+    """Somebody else's words, without what a terminal would obey."""
+    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
 
 
 class Complaints:
-    """What a command writes to stderr: its beginning, and the exit code that a script tells there."""
+    """What a command writes to stderr: its beginning, and the exit code that a script tells there.
+
+    :ivar mark: what is in front of that code
+    """
 
     def __init__(self) -> None:
+        self.mark = f"kubex-stream-exit-{secrets.token_hex(8)}"
+        self._marked = re.compile(rf"\n?{self.mark} (\d{{1,3}})\n".encode())
         self._kept = bytearray()
         self._tail = b""
         self.any = anyio.Event()
@@ -171,7 +198,7 @@ class Complaints:
         """Take some of it."""
         self._kept += data[: _KEPT - len(self._kept)]
         self._tail += data
-        found = _MARKED.search(self._tail)
+        found = self._marked.search(self._tail)
         if found is not None and self.exit_code is None:
             self.exit_code = int(found[1])
             self.told.set()
@@ -181,8 +208,8 @@ class Complaints:
     @property
     def text(self) -> str:
         """For people: its last lines, as one."""
-        raw = _MARKED.sub(b"\n", bytes(self._kept)).decode("utf-8", "replace")
-        return "; ".join(line.strip() for line in raw.splitlines() if line.strip())[-500:]
+        raw = self._marked.sub(b"\n", bytes(self._kept)).decode("utf-8", "replace")
+        return "; ".join(printable(line.strip()) for line in raw.splitlines() if line.strip())[-500:]
 
     async def collect(self, stream: OutputStream) -> None:
         """Take all of it."""

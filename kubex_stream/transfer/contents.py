@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import tarfile
@@ -39,7 +40,7 @@ class ContentPacker:
         self.digests: dict[str, bytes] = {}
         self.order: dict[str, int] = {}
         self.keep_order = False
-        self.skip = 0
+        self.done: set[str] = set()
         self.refusals = Refusals()
         self.files = self.directories = self.links = self.copied = 0
         self.name = name
@@ -109,6 +110,8 @@ class ContentSink:
         self.copied += len(piece)
         while piece:
             written: int | None = self._target.write(piece)
+            if written is None and isinstance(self._target, io.RawIOBase):
+                raise BlockingIOError(errno.EAGAIN, "the file object takes nothing at the moment; give one that waits")
             piece = piece[len(piece) if written is None else written :]
 
     def end(self) -> None:

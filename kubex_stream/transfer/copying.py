@@ -71,7 +71,7 @@ class UploadFrom:
             self._is_directory = stat.S_ISDIR(found.st_mode)
             if not self._is_directory and not stat.S_ISREG(found.st_mode):
                 raise CopyError(f"{self._given!a} is neither a file nor a directory")
-        facts = await look(self._container, self._target.path, self._target.directory)
+        facts = await self._retries.insist(lambda: look(self._container, self._target.path, self._target.directory))
         if not isinstance(self._given, str) and facts.kind == "directory":
             raise CopyError(f"{self._target.path} in the container is a directory; name a file in it")
         where = place(self._target, facts, self._base, is_directory=self._is_directory)
@@ -101,7 +101,7 @@ class UploadFrom:
         try:
             await upload.run()
             self._tell(packer.copied, packer.files, packer.name)
-            await check_digests(self._container, where.directory, packer.digests)
+            await self._retries.insist(lambda: check_digests(self._container, where.directory, packer.digests))
         except CopyError as error:
             error.result = self._result(packer, upload)
             raise
@@ -207,7 +207,8 @@ class DownloadTo:
             except NoTar:
                 await download.instead(lambda sink: download_file(self._container, self._source, sink, self._tell))
             self._tell(download.sink)
-            await check_digests(self._container, self._source.directory, self._digests(download.sink))
+            digests = self._digests(download.sink)
+            await self._retries.insist(lambda: check_digests(self._container, self._source.directory, digests))
         except CopyError as error:
             error.result = self._result(download)
             raise

@@ -19,7 +19,7 @@ from typing import Final, Protocol
 import anyio
 from anyio.abc import ObjectReceiveStream, ObjectSendStream
 
-from kubex_stream.errors import ApiError, CopyError, KubexClientException, StartError
+from kubex_stream.errors import ApiError, CopyError, StartError
 from kubex_stream.session.process import ExecProcess
 from kubex_stream.session.streams import OutputStream
 from kubex_stream.transfer.archive import ArchiveReader, Receiver
@@ -30,6 +30,7 @@ from kubex_stream.transfer.container import (
     Container,
     lacks_program,
     look,
+    packed_name,
     refuses_protocol,
     resumed_tar,
     together,
@@ -124,7 +125,7 @@ class Download:
         self._make_sink = make_sink
         self._retries = retries
         self._on_data = on_data
-        self._arguments = ["-cf", "-", "-C", path.directory, path.member]
+        self._arguments: list[str] = []
         self._resumable: bool | None = None
         self._check = b""
         self.sink = make_sink()
@@ -149,16 +150,20 @@ class Download:
                 await anyio.to_thread.run_sync(self.sink.abandon)
 
     async def _from_tar(self, _: Sink) -> None:
+        member = await self._retries.insist(lambda: packed_name(self._container, self._path))
+        self._arguments = ["-cf", "-", "-C", self._path.directory, member]
         await self._complete()
         if self.sink.root_link is not None:
             await self._follow()
 
     async def _follow(self) -> None:
         """What was asked for is a symbolic link: take what it leads to, a directory or else a file."""
-        options, member = self._arguments[:-1], self._path.member
+        *options, member = self._arguments
         try:
             await self._again([*options, f"{member}/."])
         except CopyError:
+            if self._reader.anchor is not None:
+                raise  # it is a directory, and something in it is the trouble
             await self._again(["-chf", *options[1:], member])
 
     async def _again(self, arguments: list[str]) -> None:
@@ -190,8 +195,8 @@ class Download:
             return False
         if self._resumable is None:
             try:
-                facts = await look(self._container, self._path.path, self._path.directory)
-            except KubexClientException:
+                facts = await self._retries.insist(lambda: look(self._container, self._path.path, self._path.directory))
+            except StartError:
                 return False  # the next attempt will tell, or another one
             self._resumable = facts.shell and not (facts.lacks("tail") or facts.lacks("dd"))
         return self._resumable
@@ -199,12 +204,16 @@ class Download:
     async def _attempt(self) -> None:
         anchor = self._reader.anchor
         command = ["tar", *self._arguments]
+        complaints = Complaints()
         if anchor is not None:
             command = resumed_tar(
-                self._arguments, offset=anchor.offset, anchor=len(anchor.header), position=self._reader.position
+                self._arguments,
+                offset=anchor.offset,
+                anchor=len(anchor.header),
+                position=self._reader.position,
+                mark=complaints.mark,
             )
         self._check = anchor.header if anchor is not None else b""
-        complaints = Complaints()
         try:
             async with open_output(self._container, command) as process:
                 await self._carry(process, complaints)

@@ -54,21 +54,22 @@ class _File:
             piece = piece[os.write(self.descriptor, piece) :]
 
     def complete(self, mode: int | None) -> None:
-        if mode is None:
-            os.close(self.descriptor)
-        else:
-            try:
-                _stamp(self.descriptor, mode, self.member.mtime)
-            finally:
-                os.close(self.descriptor)
-        self.descriptor = -1
+        # Closed once, whatever comes of it: the number may be another file's a moment later.
+        descriptor, self.descriptor = self.descriptor, -1
+        try:
+            if mode is not None:
+                _stamp(descriptor, mode, self.member.mtime)
+        finally:
+            os.close(descriptor)
         self.directory.place(self.temporary, self.name)
 
     def discard(self) -> None:
-        if self.descriptor >= 0:
-            os.close(self.descriptor)
-            self.descriptor = -1
-        self.directory.discard(self.temporary)
+        descriptor, self.descriptor = self.descriptor, -1
+        try:
+            if descriptor >= 0:
+                os.close(descriptor)
+        finally:
+            self.directory.discard(self.temporary)
 
 
 def _stamp(descriptor: int, mode: int, mtime: int) -> None:
@@ -112,7 +113,10 @@ class Extractor:
             self._begin(member, self._placed(member.name))
         except Unsafe as error:
             self.refusals.add(member.name, str(error))
+        except UnicodeEncodeError:
+            self.refusals.add(member.name, "a name that this system's encoding does not have")
         except OSError as error:
+            self.abandon()
             self._note(member.name, error)
 
     def data(self, piece: memoryview) -> None:

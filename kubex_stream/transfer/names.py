@@ -108,6 +108,8 @@ def check_link(target: str, depth: int) -> None:
     """
     if target.startswith("/"):
         raise Unsafe("a symbolic link to an absolute path")
+    if "\0" in target:
+        raise Unsafe("NUL in what the link leads to")
     parts = [part for part in target.split("/") if part not in ("", ".")]
     ups = 0
     while ups < len(parts) and parts[ups] == "..":

@@ -89,11 +89,11 @@ class Packer:
         self._first_names: dict[tuple[int, int], str] = {}
         #: Of each file by its name.
         self.digests: dict[str, bytes] = {}
-        #: The names of files in the order in which they are packed, where ``keep_order`` is set.
+        #: The names of files and links in the order in which they are packed this time, where ``keep_order`` is set.
         self.order: dict[str, int] = {}
         self.keep_order = False
-        #: So many of them are in the container already and only counted.
-        self.skip = 0
+        #: Files that are in the container already and only counted.
+        self.done: set[str] = set()
         self._reset()
 
     def _reset(self) -> None:
@@ -104,6 +104,7 @@ class Packer:
         self._number = 0
         self._directories.clear()
         self._first_names.clear()
+        self.order.clear()
 
     def entries(self) -> Iterator[Entry]:
         """What there is to pack, directories before what is in them, names in order.
@@ -149,6 +150,9 @@ class Packer:
             if info is None:
                 continue
             size = info.size
+            if info.isreg() and entry.name in self.done:
+                contents += size
+                continue
             archive += len(header(info)) * (2 if info.isdir() and self._preserve else 1) + size + -size % BLOCK
             contents += size
         self._reset()
@@ -221,7 +225,7 @@ class Packer:
         self._number += 1
         if self.keep_order:
             self.order[entry.name] = self._number
-        if self._number <= self.skip:
+        if info.isreg() and entry.name in self.done:
             self._count(info, info.size)
         elif info.isreg():
             yield from self._file(entry, info)
@@ -236,6 +240,10 @@ class Packer:
             self.files += 1
         self.copied += size
 
+    def _refuse_file(self, entry: Entry, why: str) -> None:
+        self._first_names.pop((entry.found.st_dev, entry.found.st_ino), None)  # no link can lead to what is not there
+        self.refusals.add(entry.path, why)
+
     def _file(self, entry: Entry, info: tarfile.TarInfo) -> Iterator[bytes]:
         try:
             descriptor = os.open(
@@ -244,12 +252,12 @@ class Packer:
         except OSError as error:
             if entry.path == self._source:
                 raise
-            self.refusals.add(entry.path, error.strerror or str(error))
+            self._refuse_file(entry, error.strerror or str(error))
             return
         with os.fdopen(descriptor, "rb", buffering=0) as file:
             found = os.fstat(descriptor)
             if not stat.S_ISREG(found.st_mode):
-                self.refusals.add(entry.path, "neither file, directory nor link")
+                self._refuse_file(entry, "neither file, directory nor link")
                 return
             info.size = found.st_size
             yield header(info)

@@ -10,6 +10,8 @@ __all__ = ("CopyProgress", "CopyResult", "OnProgress", "Refusals", "Refused")
 
 #: So many are kept one by one; an archive may hold millions.
 _MOST: Final = 1000
+#: Characters that are kept of a name: longer than any that a system has, shorter than what an archive may claim.
+_LONGEST: Final = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,4 +86,4 @@ class Refusals:
         """One more."""
         self.count += 1
         if len(self.kept) < _MOST:
-            self.kept.append(Refused(name, reason))
+            self.kept.append(Refused(name[:_LONGEST], reason))

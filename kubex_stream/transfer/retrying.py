@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import random
-from typing import Final
+from collections.abc import Awaitable, Callable
+from typing import Final, TypeVar
 
 import anyio
 
@@ -12,6 +13,7 @@ from kubex_stream.errors import ApiError, ConnectionFailed, ConnectionLost, Star
 
 __all__ = ("Retries",)
 
+T = TypeVar("T")
 _LONGEST: Final = 30.0
 _logger = logging.getLogger("kubex_stream")
 
@@ -31,6 +33,17 @@ class Retries:
     def any(self) -> bool:
         """Whether anything is tried again at all."""
         return self._allowed != 0
+
+    async def insist(self, work: Callable[[], Awaitable[T]]) -> T:
+        """Do something small, from its beginning where the connection broke.
+
+        :raises Exception: as :meth:`pause`
+        """
+        while True:
+            try:
+                return await work()
+            except Exception as error:  # noqa: BLE001  # raised again where it is no break
+                await self.pause(error, advanced=False)
 
     async def pause(self, error: Exception, *, advanced: bool) -> None:
         """Wait a growing, jittered while, or give up.

@@ -232,6 +232,8 @@ class Tree:
 
         :raises Unsafe: it is no file, or not below the top
         """
+        if not existing:
+            raise Unsafe("a hard link to something that is no file")
         own = self.at(parts[:-1])
         handle, opened = self._top, list[Handle]()
         try:

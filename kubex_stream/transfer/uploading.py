@@ -6,7 +6,8 @@ Rules of this file:
 - A process that ends with its input unread may never be reported, and on v5 is reported with exit code 0.  So where there is a shell
   something reads on behind tar, and tar's own code comes by stderr; where there is none, an upload whose input was not all taken has
   failed, and so has one where nothing moves any more after a complaint.
-- After a break the files that tar has told of (``-v``), but for the last of them, are there; with the last one it goes on.
+- After a break the files that tar has told of (``-v``), but for the last of them, are there; with the last one it goes on.  They are known
+  by name, since the tree may have changed meanwhile.  Links cost nothing and are sent again: GNU's tar makes some of them only when it ends.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Generator
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import islice
 from typing import Final, Protocol
 
 import anyio
@@ -45,6 +47,8 @@ __all__ = ("Place", "Source", "Upload", "place")
 PATIENCE: Final = 15.0
 #: Seconds for the end of the command when tar's own has been told.
 GRACE: Final = 5.0
+#: Bytes of a name as tar tells it.
+_LONGEST_NAME: Final = 65536
 
 
 class Source(Protocol):
@@ -55,7 +59,7 @@ class Source(Protocol):
     links: int
     copied: int
     name: str
-    skip: int
+    done: set[str]
     keep_order: bool
     order: dict[str, int]
     digests: dict[str, bytes]
@@ -138,9 +142,9 @@ class Upload:
                 return
             except Exception as error:  # noqa: BLE001  # raised again where it is no break
                 complete = self._told.complete()
-                await self._retries.pause(error, advanced=complete > self._source.skip)
-                self._source.skip = complete
-                self.resumed += self._source.skip > 0
+                await self._retries.pause(error, advanced=not complete <= self._source.done)
+                self._source.done |= complete
+                self.resumed += bool(self._source.done)
 
     async def _attempt(self) -> None:
         if self._half_close:
@@ -160,14 +164,19 @@ class Upload:
         await self._converse(size)
 
     async def _converse(self, size: int | None) -> None:
-        command = shell_tar(self._arguments, size) if self._facts.shell else ["tar", *self._arguments]
+        talk = _Talk(self._source, self._on_data, size, watched=not self._facts.shell)
+        command = shell_tar(self._arguments, size, talk.mark) if self._facts.shell else ["tar", *self._arguments]
         scope = self._container.stream(
             command, stdin=True, stdout=self._retries.any, protocols=[V4 if size else V5], kill=size is not None
         )
-        talk = _Talk(self._source, self._on_data, size, watched=not self._facts.shell)
+        self._told.forget()
         try:
             async with scope as process:
-                await talk.run(process, self._told if self._retries.any else None)
+                try:
+                    await talk.run(process, self._told if self._retries.any else None)
+                finally:
+                    if self._retries.any:
+                        self._told.rest(process.stdout)
         except StartError as error:
             if lacks_program(error):
                 raise CopyError("the container has no tar, which an upload of more than one file needs") from error
@@ -179,20 +188,34 @@ class _Told:
     """What tar has said that it begins with."""
 
     def __init__(self, source: Source) -> None:
-        self._source = source
-        self._line = b""
-        self._last = 0
+        self._source, self._line, self._last = source, b"", 0
+
+    def forget(self) -> None:
+        """Another tar begins."""
+        self._line, self._last = b"", 0
 
     async def collect(self, stream: OutputStream) -> None:
-        self._line = b""
         async for data in stream:
-            *lines, self._line = (self._line + data).split(b"\n")
-            for line in lines:
-                self._last = max(self._last, self._source.order.get(line.decode("utf-8", "replace"), 0))
+            self._take(data)
 
-    def complete(self) -> int:
-        """How many files are there for sure: a line of output is a name only if no name holds a line break."""
-        return 0 if any("\n" in name for name in self._source.order) else max(0, self._last - 1)
+    def rest(self, stream: OutputStream) -> None:
+        """What has come and was not looked at when the connection broke."""
+        with suppress(anyio.WouldBlock, anyio.EndOfStream, anyio.ClosedResourceError, KubexClientException):
+            while True:
+                self._take(stream.receive_nowait())
+
+    def _take(self, data: bytes) -> None:
+        *lines, rest = (self._line + data).split(b"\n")
+        self._line = rest[:_LONGEST_NAME]
+        for each in lines:
+            if b"\\" not in each:  # or else it may be an escape, which looks like the name of another file
+                self._last = max(self._last, self._source.order.get(each.decode("utf-8", "surrogateescape"), 0))
+
+    def complete(self) -> set[str]:
+        """The files that are there for sure: a line of output is a name only if no name holds a line break."""
+        if any("\n" in name for name in self._source.order):
+            return set()
+        return set(islice(self._source.order, max(0, self._last - 1)))
 
 
 class _Enough(Exception):
@@ -214,6 +237,8 @@ class _Talk:
         self._complaints = Complaints()
         self._all_sent = False
         self._code: int | None = None
+        self._lost = anyio.Event()  # a peer that ends its side and reads no more would hold a send up for minutes
+        self.mark = self._complaints.mark
 
     async def run(self, process: ExecProcess[OutputStream], told: _Told | None) -> None:
         """Send the archive, and hear what comes of it."""
@@ -224,9 +249,9 @@ class _Talk:
             await self._finish(process)
             self._complaints.any.set()  # there is nothing to watch for any more
 
-        works = [lambda: self._read(given), drive, lambda: _heard(self._complaints.collect, process.stderr)]
+        works = [lambda: self._read(given), drive, lambda: self._hear(self._complaints.collect, process.stderr)]
         if told is not None:
-            works.append(lambda: _heard(told.collect, process.stdout))
+            works.append(lambda: self._hear(told.collect, process.stdout))
         if self._watched:
             works.append(lambda: self._watch(process))
         with suppress(_Enough):
@@ -249,32 +274,41 @@ class _Talk:
         try:
             async with given:
                 while (piece := await anyio.to_thread.run_sync(next, pieces, None)) is not None:
-                    await given.send(piece)
+                    try:
+                        await given.send(piece)
+                    except anyio.BrokenResourceError:
+                        return  # tar wants no more
                     self._on_data()
-        except anyio.BrokenResourceError:
-            return  # tar wants no more
         finally:
             pieces.close()
 
     async def _send(self, process: ExecProcess[OutputStream], taken: ObjectReceiveStream[bytes]) -> None:
-        sent = 0
+        sent, grown = 0, False
         async with taken, anyio.create_task_group() as tasks:
-            tasks.start_soon(self._stop_at_failure, tasks.cancel_scope)
+            for event in (self._complaints.told, self._lost):
+                tasks.start_soon(self._stop_sending, event, tasks.cancel_scope)
             with suppress(StdinBroken):
                 async for piece in taken:
+                    grown = self._size is not None and sent + len(piece) > self._size
+                    if grown:
+                        break
                     await process.stdin.send(piece)
                     sent += len(piece)
                 # The tree has become smaller since it was measured.
-                while self._size is not None and sent < self._size:
+                while self._size is not None and sent < self._size and not grown:
                     filling = bytes(min(self._size - sent, RECORD))
                     await process.stdin.send(filling)
                     sent += len(filling)
                 self._all_sent = True
             tasks.cancel_scope.cancel()
+        if grown:  # head would cut it, and where it cuts between two files nobody would complain
+            raise CopyError(
+                "what is copied became larger after it was measured, and the server has to be told its size before"
+            )
 
-    async def _stop_at_failure(self, scope: anyio.CancelScope) -> None:
-        await self._complaints.told.wait()
-        if self._complaints.exit_code:
+    async def _stop_sending(self, event: anyio.Event, scope: anyio.CancelScope) -> None:
+        await event.wait()
+        if self._complaints.exit_code or self._lost.is_set():
             scope.cancel()
 
     async def _finish(self, process: ExecProcess[OutputStream]) -> None:
@@ -308,8 +342,8 @@ class _Talk:
         if process.exit_code is None:
             raise CopyError(f"tar in the container takes nothing any more: {self._complaints.text}")
 
-
-async def _heard(collect: Callable[[OutputStream], Awaitable[None]], stream: OutputStream) -> None:
-    """Take an output; how the session ended is told elsewhere."""
-    with suppress(KubexClientException):
-        await collect(stream)
+    async def _hear(self, collect: Callable[[OutputStream], Awaitable[None]], stream: OutputStream) -> None:
+        try:
+            await collect(stream)
+        except KubexClientException:  # which is told elsewhere
+            self._lost.set()

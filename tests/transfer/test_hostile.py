@@ -17,7 +17,7 @@ import pytest
 
 from kubex_stream import CopyError
 from kubex_stream.transfer.archive import Member
-from kubex_stream.transfer.tree import Handle, PathDirectory, open_directory
+from kubex_stream.transfer.tree import Directory, Handle, PathDirectory, open_directory
 from tests.transfer.archives import (
     Entry,
     archive,
@@ -222,3 +222,49 @@ def test_a_size_that_is_no_size(inside: Path) -> None:
     with pytest.raises(CopyError, match="ends in the middle"):
         extract(inside, info.tobuf(tarfile.GNU_FORMAT) + b"not much")
     assert not list(inside.glob("**/*huge*"))
+
+
+def pax(name: str, kind: bytes = tarfile.REGTYPE, *, link: str = "", **records: str) -> tarfile.TarInfo:
+    info = entry(name, kind, link=link)
+    info.pax_headers = records
+    return info
+
+
+@pytest.mark.parametrize("mtime", ["1e999999", "1e900000", "1e30", "-1e30", "9" * 40])
+def test_times_that_no_system_has_are_the_nearest_that_it_has(inside: Path, opened: Opened, mtime: str) -> None:
+    """The second one took most of a minute to be made a number, and the others left a temporary file."""
+    entries = [
+        pax("src", tarfile.DIRTYPE, mtime=mtime), pax("src/f", mtime=mtime), pax("src/l", tarfile.SYMTYPE, link="f", mtime=mtime),
+    ]  # fmt: skip
+    done = extract(inside, archive(*entries, format=tarfile.PAX_FORMAT), opened=opened)
+    assert (done.files, done.links, done.refusals.kept) == (1, 1, [])
+    assert sorted(os.listdir(inside / "dst")) == ["f", "l"]
+
+
+def test_links_that_lead_to_no_name(inside: Path, opened: Opened) -> None:
+    nul = pax("l", tarfile.SYMTYPE, link="x", linkpath="a\0b")
+    top = hardlink("h", ".")
+    for each, reason in ((nul, "NUL"), (top, "no file")):
+        done = extract(inside, archive(each, format=tarfile.PAX_FORMAT), base="", top="", opened=opened)
+        assert [refused for refused in done.refusals.kept if reason in refused.reason]
+    assert os.listdir(inside) == []
+
+
+def test_a_long_name_that_is_refused_is_not_kept_whole(inside: Path) -> None:
+    done = extract(inside, archive(pax("src/f", path="/" + "n" * 900_000), format=tarfile.PAX_FORMAT))
+    assert len(done.refusals.kept[0].name) == 4096
+
+
+class _Unmodifiable(Directory):
+    """Gives files whose mode cannot be set."""
+
+    def create(self) -> tuple[str, int]:
+        return "temporary", os.open("/proc/self/comm", os.O_WRONLY)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc is Linux's")
+def test_a_mode_that_cannot_be_set_is_said_and_nothing_is_closed_twice(inside: Path) -> None:
+    done = extract(
+        inside, archive(file("f", b"")), base="", top="", opened=lambda path: _Unmodifiable(os.open(path, os.O_RDONLY))
+    )
+    assert [(each.name, each.reason) for each in done.refusals.kept] == [("f", "Operation not permitted")]
