@@ -107,7 +107,7 @@ class AioHttpWebSocketConnection(WebSocketConnection):
             data = data.cast("B")
         try:
             # aiohttp takes every bytes-like, its annotation does not say so.
-            await write(self._ws.send_bytes(cast("bytes", data)))
+            await write(self._ws.send_bytes(cast("bytes", data)), self._transport)
         except (aiohttp.ClientError, OSError, RuntimeError) as error:
             raise self._gone() from error
 

@@ -10,9 +10,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
-from typing import Any
+from typing import Any, Final
 
 __all__ = ("write", "write_now")
+
+#: Seconds between two looks whether a transport that takes nothing is still open.
+_LOOK: Final = 1.0
 
 
 def write_now(sending: Coroutine[Any, Any, None]) -> asyncio.Future[Any] | None:
@@ -35,13 +38,17 @@ def write_now(sending: Coroutine[Any, Any, None]) -> asyncio.Future[Any] | None:
     return room
 
 
-async def write(sending: Coroutine[Any, Any, None]) -> None:
+async def write(sending: Coroutine[Any, Any, None], transport: asyncio.Transport | None = None) -> None:
     """The same, and wait until the transport has room again.  A cancelled call has sent the frame."""
     room = write_now(sending)
-    if room is not None:
-        await asyncio.wait((room,))
-        if not room.cancelled():
-            room.result()
+    if room is None:
+        return
+    # A transport whose peer has ended its side closes once all is sent, and tells nobody before; to a peer that takes nothing that is never.
+    while not (await asyncio.wait((room,), timeout=_LOOK))[0]:
+        if transport is not None and transport.is_closing():
+            transport.abort()
+    if not room.cancelled():
+        room.result()
 
 
 def _retrieve(room: asyncio.Future[Any]) -> None:

@@ -62,6 +62,8 @@ class Keeper:
             if self._rests(taken, self._was_poked()):
                 waited = await self._read_ahead()
             await self._look(waited)
+        if session.input.busy:
+            await session.connection.abort()  # nobody takes what is being sent, and some transports would wait for that
 
     def _rests(self, taken: int, poked: bool) -> bool:
         """Whether nobody is reading, and nobody has lately or somebody asked for it."""
