@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar, Final, cast
 
 import anyio
 import httpcore
@@ -34,6 +34,9 @@ from kubex_stream_httpx.transport import Lease, Pools, Route
 from kubex_stream_httpx.websocket import HttpxWebSocketConnection
 
 __all__ = ("HttpxClient",)
+
+#: httpx refuses longer ones by an error of its own; other backends leave it to the server.
+_LONGEST_URL: Final = 65536
 
 
 class HttpxClient(BaseClient):
@@ -180,6 +183,11 @@ class HttpxClient(BaseClient):
         return await self._session.send(request, stream=True, follow_redirects=False)
 
     async def _lease(self, request: PreparedRequest) -> Lease:
+        if len(request.url) > _LONGEST_URL:
+            raise ValueError(
+                f"the URL of the request has {len(request.url)} characters, and httpx takes {_LONGEST_URL}: send what is long in a command to "
+                "its stdin, or use another backend"
+            )
         return await self._pools.acquire(Route.of(request) if self._session is None else None)
 
 

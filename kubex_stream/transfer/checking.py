@@ -13,8 +13,8 @@ from kubex_stream.transfer.container import Container, lacks_program, printable
 
 __all__ = ("check_digests",)
 
-#: Bytes of names in one command; they travel in a URL, of which servers take a mebibyte.
-_BATCH: Final = 65536
+#: Bytes of names in one command; they travel in a URL, of which servers take a mebibyte and httpx 64 KiB.
+_BATCH: Final = 32768
 #: What an argument is in a URL besides its value.
 _ARGUMENT: Final = len("&command=")
 _LINE: Final = re.compile(rb"^([0-9a-f]{64}) [ *]", re.MULTILINE)

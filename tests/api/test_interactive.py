@@ -65,7 +65,9 @@ class Restored(MemoryConnection):
 async def test_the_size_goes_before_everything_else() -> None:
     connection = MemoryConnection(READY)
     with Pty(columns=91, rows=33) as pty:
-        pty.type(b"typed before\n")  # the kernel passes it on in its own time, so it may meet the old mode or the new one
+        pty.type(
+            b"typed before\n"
+        )  # the kernel passes it on in its own time, so it may meet the old mode or the new one
         async with serving(connection) as pods, session(pty, pods.exec.interactive, "demo", SH) as running:
             await connection.until(lambda: len(connection.sent) >= 2)
             assert connection.sent[0] == b'\x04{"Width":91,"Height":33}\n'

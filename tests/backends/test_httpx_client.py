@@ -119,6 +119,14 @@ def test_a_session_of_another_library() -> None:
 # An application's own client ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("own", [False, True], ids=["ours", "own"])
+async def test_a_command_that_is_too_long_for_httpx_is_told_early(prepare: Prepare, own: bool) -> None:
+    async with httpx.AsyncClient() as session, client_of(session=session if own else None) as client:
+        request = prepare("http://127.0.0.1:9/exec?command=" + "x" * 70_000)
+        with pytest.raises(ValueError, match="70032 characters, and httpx takes 65536"):
+            await client.open_websocket(request, ["v4.channel.k8s.io"])
+
+
 async def test_an_own_client_carries_everything_and_stays_open(prepare: Prepare) -> None:
     with RawServer(serve) as server:
         async with httpx.AsyncClient(headers={"X-Own": "1"}) as own:

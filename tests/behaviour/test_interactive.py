@@ -154,7 +154,8 @@ async def test_one_session_at_a_time_has_a_terminal(pods: Pods) -> None:
 async def test_a_full_screen_program(pods: Pods) -> None:
     if shutil.which("less") is None:
         pytest.skip("no less in the PATH")
-    script = "seq 500 >numbers; TERM=xterm LESS= exec less numbers"
+    # The process may begin before its terminal has been given its size.
+    script = 'seq 500 >numbers; until [ "$(stty size)" = "10 40" ]; do :; done; TERM=xterm LESS= exec less numbers'
     with Pty(columns=40, rows=10) as pty:
         async with session(pty, pods.exec.interactive, "demo", ["sh", "-c", script]) as running:
             screen = await pty.until(b"numbers")

@@ -43,5 +43,7 @@ def test_both_ways(kubectl: Kubectl, tmp_path: Path, retries: tuple[str, ...]) -
 
 
 def test_what_is_not_there(kubectl: Kubectl, tmp_path: Path) -> None:
-    kubectl("cp", f"demo:{tmp_path}/nothing", str(tmp_path / "x"))  # its exit code is 0, and it may end before it has shown tar's words
+    kubectl(
+        "cp", f"demo:{tmp_path}/nothing", str(tmp_path / "x")
+    )  # its exit code is 0, and it may end before it has shown tar's words
     assert not (tmp_path / "x").exists()
