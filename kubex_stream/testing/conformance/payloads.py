@@ -15,6 +15,7 @@ from kubex_stream.testing.conformance.raw import (
     PING,
     PONG,
     TEXT,
+    Peer,
     RawServer,
     close_frame,
     ends_after,
@@ -73,7 +74,9 @@ class Payloads(Conformance):
         self, connect: Connect, ending: bytes, error: type[Exception]
     ) -> None:
         stream = b"".join(frame(b"\x01" + bytes([number])) for number in range(100)) + frame(b"", PONG) + ending
-        with RawServer(sends(stream, then=ends_after(b""))) as server:
+        # Who has broken the protocol is left at once, and may find that its connection is gone.
+        then = Peer.rest if error is ProtocolViolation else ends_after(b"")
+        with RawServer(sends(stream, then=then)) as server:
             async with connect(server.url) as websocket:
                 received: list[tuple[int, bytes, int]] = []
                 with pytest.raises(error):
