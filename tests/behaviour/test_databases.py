@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import os
 import pwd
+import random
 import shutil
 import socket
 import subprocess
 import tempfile
 from collections.abc import Generator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -45,10 +46,12 @@ def _needed(*names: str) -> list[str]:
 
 
 def _free_port() -> int:
-    with closing(socket.socket()) as bound:
-        bound.bind(("127.0.0.1", 0))
-        port: int = bound.getsockname()[1]
-        return port
+    """One that the kernel gives to nobody by itself before the server has it."""
+    while True:
+        with socket.socket() as bound, suppress(OSError):
+            bound.bind(("127.0.0.1", random.randrange(20_000, 32_000)))
+            port: int = bound.getsockname()[1]
+            return port
 
 
 def _user() -> dict[str, Any]:
