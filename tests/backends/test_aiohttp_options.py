@@ -15,11 +15,11 @@ import pytest
 from kubex_stream.client import ClientOptions
 from kubex_stream.configuration import ClientConfiguration
 from kubex_stream.core.params import Timeout
+from kubex_stream.testing.conformance.raw import Peer, RawServer, response
 from kubex_stream_aiohttp import AioHttpClient
 from kubex_stream_aiohttp.settings import pool_connector, read_buffer, request_timeout, stream_timeout
 from kubex_stream_aiohttp.writing import write, write_now
 from tests.backends.conftest import Prepare
-from tests.backends.raw import Peer, RawServer, response
 
 HERE = ClientConfiguration(url="http://127.0.0.1:1")
 

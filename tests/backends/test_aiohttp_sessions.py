@@ -18,9 +18,9 @@ import pytest
 from kubex_stream.client import ClientOptions, WebSocketConnection
 from kubex_stream.configuration import ClientConfiguration
 from kubex_stream.errors import ConnectionLost
+from kubex_stream.testing.conformance.raw import CLOSE, Head, Peer, RawServer, frame, proxy_handler, response
 from kubex_stream_aiohttp import AioHttpClient, AioHttpWebSocketConnection
 from tests.backends.conftest import Prepare
-from tests.backends.raw import CLOSE, Head, Peer, RawServer, frame, proxy_handler, response
 
 HERE = ClientConfiguration(url="http://127.0.0.1:1")
 

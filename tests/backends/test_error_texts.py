@@ -8,8 +8,8 @@ import pytest
 
 from kubex_stream.configuration import ClientConfiguration
 from kubex_stream.errors import ConnectionFailed, ProtocolViolation
+from kubex_stream.testing.conformance.raw import Peer, RawServer, response
 from tests.backends.conftest import Prepare
-from tests.backends.raw import Peer, RawServer, response
 from tests.conftest import MakeClient
 
 pytestmark = pytest.mark.anyio

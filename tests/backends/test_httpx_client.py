@@ -18,10 +18,10 @@ from kubex_stream.client import ClientOptions, PreparedRequest, Response
 from kubex_stream.configuration import ClientConfiguration
 from kubex_stream.core.params import Timeout
 from kubex_stream.errors import ConfigurationError, ConnectionFailed, StreamTimeout
+from kubex_stream.testing.conformance.raw import CLOSE, Head, Peer, RawServer, frame, proxy_handler, response
 from kubex_stream_httpx import HttpxClient, HttpxWebSocketConnection
 from kubex_stream_httpx.settings import limits, timeouts
 from tests.backends.conftest import Prepare
-from tests.backends.raw import CLOSE, Head, Peer, RawServer, frame, proxy_handler, response
 
 pytestmark = pytest.mark.anyio
 

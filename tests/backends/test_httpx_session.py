@@ -14,10 +14,10 @@ import pytest
 from httpx_ws import AsyncWebSocketSession, aconnect_ws
 
 from kubex_stream.errors import ConnectionLost, ProtocolViolation
+from kubex_stream.testing.conformance.raw import BINARY, CLOSE, PING, PONG, TEXT, Frame, Handler, Peer, RawServer, frame
 from kubex_stream_httpx import HttpxWebSocketConnection, WebSocketSession
 from kubex_stream_httpx.foreign import as_stream
 from kubex_stream_httpx.network import STREAM
-from tests.backends.raw import BINARY, CLOSE, PING, PONG, TEXT, Frame, Handler, Peer, RawServer, frame
 
 pytestmark = pytest.mark.anyio
 

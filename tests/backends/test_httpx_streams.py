@@ -6,8 +6,8 @@ import anyio
 import anyio.to_thread
 import pytest
 
+from kubex_stream.testing.conformance.raw import Peer, RawServer, response
 from tests.backends.conftest import Prepare
-from tests.backends.raw import Peer, RawServer, response
 from tests.backends.test_httpx_client import client_of
 
 pytestmark = pytest.mark.anyio

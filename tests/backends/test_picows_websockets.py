@@ -17,9 +17,9 @@ from kubex_stream.client import ClientOptions, Response
 from kubex_stream.configuration import ClientConfiguration
 from kubex_stream.errors import ConnectionLost, ProtocolViolation
 from kubex_stream.testing.conformance.kinds import OFFER
+from kubex_stream.testing.conformance.raw import PING, PONG, Peer, RawServer, close_frame, frame, proxy_handler, sends
 from kubex_stream_picows import PicowsClient, PicowsWebSocketConnection
 from tests.backends.conftest import Prepare
-from tests.backends.raw import PING, PONG, Peer, RawServer, close_frame, frame, proxy_handler, sends
 
 pytestmark = pytest.mark.anyio
 KIB, MIB = 1024, 1024 * 1024

@@ -16,6 +16,7 @@ import trustme
 
 from kubex_stream import NotFound, PortForwardError
 from kubex_stream.testing import Behaviour, EmbeddedCluster
+from kubex_stream.testing.conformance.raw import Peer, RawServer, close_frame, frame, response
 from kubex_stream_aiohttp import PortForwardConnector
 from tests.backends.forwarded import (
     COUNTING,
@@ -35,7 +36,6 @@ from tests.backends.forwarded import (
     pod,
     web_cluster,
 )
-from tests.backends.raw import Peer, RawServer, close_frame, frame, response
 from tests.conftest import BACKENDS, LOOPS
 
 pytestmark = pytest.mark.anyio

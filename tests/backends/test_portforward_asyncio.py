@@ -15,6 +15,7 @@ import trustme
 
 from kubex_stream import PortForwardError
 from kubex_stream.testing import Behaviour, EmbeddedCluster
+from kubex_stream.testing.conformance.raw import Peer, RawServer
 from tests.backends.forwarded import (
     CUT,
     ECHO,
@@ -30,7 +31,6 @@ from tests.backends.forwarded import (
     forwarder,
     web_cluster,
 )
-from tests.backends.raw import Peer, RawServer
 from tests.conftest import BACKENDS, LOOPS
 
 pytestmark = pytest.mark.anyio

@@ -18,6 +18,7 @@ from httpx_ws import AsyncWebSocketSession, aconnect_ws
 
 from kubex_stream import NotFound, PortForwardError
 from kubex_stream.testing import Behaviour, EmbeddedCluster
+from kubex_stream.testing.conformance.raw import Peer, RawServer, frame, response
 from kubex_stream_httpx import PortForwardTransport
 from tests.backends.forwarded import (
     COUNTING,
@@ -37,7 +38,6 @@ from tests.backends.forwarded import (
     pod,
     web_cluster,
 )
-from tests.backends.raw import Peer, RawServer, frame, response
 
 pytestmark = pytest.mark.anyio
 

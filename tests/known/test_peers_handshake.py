@@ -32,7 +32,7 @@ from kubex_stream.testing import (
     EmbeddedPod,
     HttpFailure,
 )
-from tests.backends.raw import Head, RawServer, proxy_handler, response
+from kubex_stream.testing.conformance.raw import Head, RawServer, proxy_handler, response
 from tests.known.conftest import OpenPods
 from tests.known.wire import V4, V5
 

@@ -6,7 +6,6 @@ import hashlib
 import json
 import subprocess
 import sys
-from collections.abc import Generator
 from pathlib import Path
 
 import pytest
@@ -24,19 +23,6 @@ pytestmark = [
 ]
 each_backend = pytest.mark.parametrize("pair", ["aiohttp-asyncio", "httpx-trio", "picows-uvloop"])
 both_ways = pytest.mark.parametrize("scenario", ["upload", "download"])
-
-
-@pytest.fixture(scope="module")
-def kubeconfig() -> Generator[str, None, None]:
-    """The kubeconfig of an embedded cluster in a process of its own."""
-    command = [sys.executable, "-m", "kubex_stream.testing"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as server:
-        assert server.stdout is not None
-        try:
-            yield server.stdout.readline().strip()
-        finally:
-            server.terminate()
-            server.wait(30)
 
 
 def work(scenario: str, pair: str, kubeconfig: str, directory: Path) -> dict[str, float]:

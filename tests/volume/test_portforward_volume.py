@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Generator
 from pathlib import Path
 
 import pytest
@@ -24,19 +23,6 @@ pytestmark = [
 ]
 both = pytest.mark.parametrize("protocol", ["tunnel", "legacy"])
 volume = pytest.mark.volume
-
-
-@pytest.fixture(scope="module")
-def kubeconfig() -> Generator[str, None, None]:
-    """The kubeconfig of an embedded cluster in a process of its own."""
-    command = [sys.executable, "-m", "kubex_stream.testing"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as server:
-        assert server.stdout is not None
-        try:
-            yield server.stdout.readline().strip()
-        finally:
-            server.terminate()
-            server.wait(30)
 
 
 def work(scenario: str, protocol: str, pair: str, kubeconfig: str, amount: int) -> dict[str, object]:

@@ -42,19 +42,6 @@ SIZES = {"capture": 256 * MIB, "sleepy": 1024 * MIB, "sleepy_v5": 1024 * MIB, "u
 Outcome = dict[str, object]
 
 
-@pytest.fixture(scope="module")
-def kubeconfig() -> Generator[str, None, None]:
-    """The kubeconfig of an embedded cluster in a process of its own."""
-    command = [sys.executable, "-m", "kubex_stream.testing"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as server:
-        assert server.stdout is not None
-        try:
-            yield server.stdout.readline().strip()
-        finally:
-            server.terminate()
-            server.wait(30)
-
-
 def work(scenario: str, pair: str, kubeconfig: str, size: int) -> Outcome:
     backend, _, loop = pair.partition("-")
     command = [sys.executable, str(WORKER), scenario, backend, loop, kubeconfig, str(size)]
