@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from kubex_stream._version import __version__
 from kubex_stream.api.asyncio_streams import ForwardedSocket
+from kubex_stream.api.discovery import Discovery, ResourceType
 from kubex_stream.api.forwarder import PortForwarder
 from kubex_stream.api.interactive import InteractiveResult
 from kubex_stream.api.listener import ConnectionEvent, Listeners, PortForwardListener
+from kubex_stream.api.log_stream import LogStream
 from kubex_stream.api.pods import Pods
+from kubex_stream.api.watch import Watch, WatchEvent, WatchNotice, WatchStream
 from kubex_stream.client.base import BaseClient
 from kubex_stream.client.client import create_client
 from kubex_stream.client.observer import Observer
@@ -40,6 +43,7 @@ from kubex_stream.errors import (
     Unauthorized,
     UnreadChannelError,
 )
+from kubex_stream.logs.line import LogEvent, LogLine, LogSource
 from kubex_stream.protocol.channels import (
     CLOSE_CHANNEL,
     ERROR_CHANNEL,
@@ -56,6 +60,7 @@ from kubex_stream.session.streams import OutputStream, StdinStream, TextOutputSt
 from kubex_stream.statistics import SessionStatistics
 from kubex_stream.terminal.device import Terminal
 from kubex_stream.transfer.result import CopyProgress, CopyResult, Refused
+from kubex_stream.watch.backoff import Backoff
 
 __all__ = (
     "CLOSE_CHANNEL",
@@ -69,6 +74,7 @@ __all__ = (
     "AttachedProcess",
     "BackendInfo",
     "BackendNotAvailable",
+    "Backoff",
     "BaseClient",
     "Cause",
     "ClientConfiguration",
@@ -80,6 +86,7 @@ __all__ = (
     "CopyError",
     "CopyProgress",
     "CopyResult",
+    "Discovery",
     "ExecPlugin",
     "ExecProcess",
     "ExecResult",
@@ -91,6 +98,10 @@ __all__ = (
     "InteractiveResult",
     "KubexClientException",
     "Listeners",
+    "LogEvent",
+    "LogLine",
+    "LogSource",
+    "LogStream",
     "NotFound",
     "Observer",
     "OutputStream",
@@ -102,6 +113,7 @@ __all__ = (
     "ProcessError",
     "ProtocolViolation",
     "Refused",
+    "ResourceType",
     "SessionStatistics",
     "StartError",
     "Status",
@@ -116,6 +128,10 @@ __all__ = (
     "TooManyRequests",
     "Unauthorized",
     "UnreadChannelError",
+    "Watch",
+    "WatchEvent",
+    "WatchNotice",
+    "WatchStream",
     "WebSocketConnection",
     "__version__",
     "backends",

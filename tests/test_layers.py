@@ -2,7 +2,7 @@
 
 The layers, lowest first; an import goes to a lower one or stays inside its own:
 
-    protocol  statistics  <  errors  <  core  <  configuration  <  client  <  session  <  terminal  transfer  <  api  <
+    protocol  statistics  <  errors  <  core  <  configuration  <  client  <  session  <  terminal  transfer  watch  logs  <  api  <
     kubex_stream itself  <  testing  <  cli
 
 A backend package stands on ``client`` and what is below it.
@@ -23,7 +23,7 @@ from tests.packages import PACKAGES, ROOT, modules
 
 LAYERS: Final = (
     {"_version", "protocol", "statistics"}, {"errors"}, {"core"}, {"configuration"}, {"client"}, {"session"},
-    {"terminal", "transfer"}, {"api"}, {""},
+    {"terminal", "transfer", "watch", "logs"}, {"api"}, {""},
     {"testing"}, {"cli"},
 )  # fmt: skip
 RANKS: Final = {name: rank for rank, names in enumerate(LAYERS) for name in names}

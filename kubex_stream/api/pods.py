@@ -2,29 +2,22 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
 from types import EllipsisType
 from typing import Any
-
-import anyio
 
 from kubex_stream.api.attach import Attach
 from kubex_stream.api.cp import Cp
 from kubex_stream.api.exec import Exec
+from kubex_stream.api.logs import Logs
 from kubex_stream.api.objects import kubernetes_object, unexpected
 from kubex_stream.api.portforward import PortForward
 from kubex_stream.api.request import check_name, pod_path, pods_path
+from kubex_stream.api.waiting import wait_for_pod
 from kubex_stream.client.base import BaseClient
 from kubex_stream.client.request import Request
-from kubex_stream.core.params import Timeout, TimeoutTypes
-from kubex_stream.errors import ApiError, ConnectionLost, NotFound, StreamTimeout
+from kubex_stream.core.params import TimeoutTypes
 
 __all__ = ("Pods",)
-
-#: Seconds until the next watch, where one ended without a word.
-_PAUSE = 1.0
 
 
 class Pods:
@@ -43,6 +36,8 @@ class Pods:
         self.attach = Attach(client, self._namespace)
         #: Files to and from them.
         self.cp = Cp(self.exec)
+        #: What they have written.
+        self.logs = Logs(client, self._namespace)
         #: Their ports.
         self.portforward = PortForward(client, self._namespace)
 
@@ -97,87 +92,21 @@ class Pods:
     ) -> dict[str, Any]:
         """Wait until a pod has a condition, and give the pod.
 
-        :param condition: a condition's type, as ``Ready`` or ``Initialized``, or a phase, as ``Running`` or ``Succeeded``; case does not
-            matter
+        :param condition: a condition's type, as ``Ready`` or ``Initialized``, or a phase, as ``Running`` or ``Succeeded``; or in the words of
+            ``kubectl wait``: ``condition=Ready=False``, ``phase=Running``, ``jsonpath={.status.podIP}``, ``jsonpath={.status.phase}=Running``,
+            and ``delete``, which gives the pod as it was last, ``{}`` where there was none.  Case does not matter, that of a path excepted
         :param timeout: seconds; None waits for ever
         :raises NotFound: there is no such pod, or it was deleted meanwhile
         :raises StreamTimeout: too late; the text says how the pod was seen last
-        :raises ValueError: a timeout that is no positive number, an empty condition
+        :raises ValueError: a timeout that is no positive number, a condition that is none
         :raises ApiError: the pod has ended, so the condition cannot come any more, or the server refused
         """
-        if not condition:
-            raise ValueError("condition is empty; name one, as 'Ready'")
-        limit = Timeout.coerce(timeout)
-        seconds = None if limit is None else limit.total
-        pod: dict[str, Any] = {}
-        with anyio.move_on_after(seconds):
-            while True:
-                pod, seen = await self.get(name, namespace=namespace), 0
-                async with aclosing(self._changes(pod, name, namespace)) as changes:
-                    async for pod in changes:
-                        if _has(pod, condition):
-                            return pod
-                        _check_alive(pod, name, condition)
-                        seen += 1
-                if seen == 1:
-                    await anyio.sleep(_PAUSE)
-        phase = _status(pod).get("phase", "unknown")
-        raise StreamTimeout(f"pod {name!r} was not {condition} within {seconds:g} s; its phase is {phase}")
+        where = self._chosen(namespace)
+
+        async def get() -> dict[str, Any]:
+            return await self.get(name, namespace=where)
+
+        return await wait_for_pod(self._client, get, name, where, condition, timeout)
 
     def _chosen(self, namespace: str | None) -> str:
         return self._namespace if namespace is None else namespace
-
-    async def _changes(
-        self, pod: dict[str, Any], name: str, namespace: str | None
-    ) -> AsyncGenerator[dict[str, Any], None]:
-        """The pod, and the pod after each change, until the watch ends."""
-        yield pod
-        version = pod["metadata"].get("resourceVersion", "")
-        query = [("watch", "1"), ("fieldSelector", f"metadata.name={name}"), ("resourceVersion", str(version))]
-        request = Request(path=pods_path(self._chosen(namespace)), query=query)
-        async with self._client.stream(request) as response:
-            rest = b""
-            try:
-                async for piece in response:
-                    *lines, rest = (rest + piece).split(b"\n")
-                    for line in lines:
-                        kind, changed = _event(line, request, response.status_code)
-                        if kind == "ERROR":
-                            return  # too old a version, most likely: whoever reads gets the pod anew
-                        if kind == "DELETED":
-                            raise NotFound(f"pod {name!r} was deleted", status_code=404)
-                        yield changed
-            except ConnectionLost:
-                return
-
-
-def _event(line: bytes, request: Request, status_code: int) -> tuple[str, dict[str, Any]]:
-    try:
-        event = json.loads(line)
-        kind, changed = event["type"], event["object"]
-    except (ValueError, TypeError, KeyError):
-        raise unexpected(request, status_code, "no watch event") from None
-    if not isinstance(changed, dict):
-        raise unexpected(request, status_code, "no watch event")
-    return kind, changed
-
-
-def _status(pod: dict[str, Any]) -> dict[str, Any]:
-    status = pod.get("status")
-    return status if isinstance(status, dict) else {}
-
-
-def _has(pod: dict[str, Any], condition: str) -> bool:
-    status = _status(pod)
-    if str(status.get("phase", "")).lower() == condition.lower():
-        return True
-    return any(
-        str(entry.get("type", "")).lower() == condition.lower() and entry.get("status") == "True"
-        for entry in status.get("conditions") or ()
-    )
-
-
-def _check_alive(pod: dict[str, Any], name: str, condition: str) -> None:
-    phase = _status(pod).get("phase")
-    if phase in ("Succeeded", "Failed"):
-        raise ApiError(f"pod {name!r} has ended ({phase}) and will not be {condition}", status_code=409)

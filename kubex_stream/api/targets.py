@@ -20,7 +20,7 @@ from kubex_stream.client.request import Request, path_of
 from kubex_stream.errors import ApiError, Forbidden, NotFound
 from kubex_stream.protocol.portforward import check_port
 
-__all__ = ("ForwardedPod", "Target", "find_pod")
+__all__ = ("ForwardedPod", "Target", "find_pod", "find_selector", "pods_of")
 
 _APPS: Final = ("apis", "apps", "v1")
 _KINDS: Final[Mapping[str, tuple[tuple[str, ...], str, tuple[str, ...]]]] = {
@@ -152,17 +152,41 @@ async def find_pod(client: BaseClient, target: Target, **given: Any) -> Forwarde
     """
     if target.kind == "pod":
         return await _pod_itself(client, target, given)
-    root, plural, _ = _KINDS[target.kind]
-    owner = await _get(client, path_of(*root, "namespaces", target.namespace, plural, target.name), given)
-    selector = _selector(owner, target)
-    request = Request(path=pods_path(target.namespace), query=[("labelSelector", selector)], **given)
-    pods = [
-        pod for pod in (await _requested(client, request)).get("items") or () if _phase(pod) in ("Running", "Pending")
-    ]
+    owner = await _owner(client, target, given)
+    found = await _selected(client, target.namespace, _selector(owner, target), given)
+    pods = [pod for pod in found if _phase(pod) in ("Running", "Pending")]
     if not pods:
         raise NotFound(f"{target} has no running pod", status_code=404)
     pod = max(pods, key=_preference)
     return _forwarded(pod, target, owner if target.kind == "service" else None)
+
+
+async def find_selector(client: BaseClient, target: Target, **given: Any) -> str:
+    """The label selector of what has pods.  Raises as :func:`find_pod`."""
+    return _selector(await _owner(client, target, given), target)
+
+
+async def pods_of(client: BaseClient, target: Target, **given: Any) -> list[Mapping[str, Any]]:
+    """The pods that ``target`` stands for, in whatever phase, the best first.
+
+    :raises NotFound: there is no such object
+    """
+    if target.kind == "pod":
+        return [await _get(client, pod_path(target.namespace, target.name), given)]
+    selector = await find_selector(client, target, **given)
+    return sorted(await _selected(client, target.namespace, selector, given), key=_preference, reverse=True)
+
+
+async def _owner(client: BaseClient, target: Target, given: dict[str, Any]) -> Mapping[str, Any]:
+    root, plural, _ = _KINDS[target.kind]
+    return await _get(client, path_of(*root, "namespaces", target.namespace, plural, target.name), given)
+
+
+async def _selected(
+    client: BaseClient, namespace: str, selector: str, given: dict[str, Any]
+) -> Sequence[Mapping[str, Any]]:
+    request = Request(path=pods_path(namespace), query=[("labelSelector", selector)], **given)
+    return (await _requested(client, request)).get("items") or ()
 
 
 async def _pod_itself(client: BaseClient, target: Target, given: dict[str, Any]) -> ForwardedPod:

@@ -16,16 +16,18 @@ from kubex_stream.cli.completion import is_completion, prepare, quiet
 from kubex_stream.cli.cp_verb import add_cp
 from kubex_stream.cli.exec import add_exec
 from kubex_stream.cli.failures import say
+from kubex_stream.cli.logs import add_logs
 from kubex_stream.cli.options import CommandLine, GroupHelp, add_global_options, wants_colour
 from kubex_stream.cli.portforward import add_port_forward
 from kubex_stream.cli.running import FAILED, guarded
 from kubex_stream.cli.shells import add_completion
 from kubex_stream.cli.usage import UsageError
+from kubex_stream.cli.watch import add_watch
 
 __all__ = ("run",)
 
 _NAME: Final = "kubex-stream"
-_HELP: Final = """Kubernetes exec, attach, port-forward and cp over the WebSocket library of your choice.
+_HELP: Final = """Kubernetes exec, attach, port-forward, cp, logs and watch over the network library of your choice.
 
 The options below may stand before or after the verb.
 
@@ -75,6 +77,8 @@ def _application(line: CommandLine) -> typer.Typer:
     add_attach(app, line)
     add_port_forward(app, line)
     add_cp(app, line)
+    add_logs(app, line)
+    add_watch(app, line)
     add_cluster(app, line)
     add_backends(app, line)
     add_completion(app, line)

@@ -35,13 +35,17 @@ class MainProcess:
 
     :param container: as declared
     :param process: started with stdin and tty as the container says
+    :param log: gets all output, before those who are attached
     """
 
-    def __init__(self, container: EmbeddedContainer, process: Process) -> None:
+    def __init__(
+        self, container: EmbeddedContainer, process: Process, log: Callable[[int, bytes], object] | None = None
+    ) -> None:
         self.container = container
         self.process = process
         self.queue = StdinQueue(process, limit=_STDIN_BUFFER, keep_unread=False)
         self._listeners: list[_Listener] = []
+        self._log = log
         self._task = asyncio.create_task(self._run())
 
     async def wait(self) -> int:
@@ -82,6 +86,8 @@ class MainProcess:
 
     async def _pump(self, fd: int, channel: int) -> None:
         while data := await self.process.read(fd):
+            if self._log is not None:
+                self._log(channel, data)
             for listener in tuple(self._listeners):
                 await listener(channel, data)
             await asyncio.sleep(0)

@@ -113,6 +113,14 @@ class Behaviour:
     :ivar goaway_after_bytes: GOAWAY after this many bytes of payload have been sent through a tunnel; nothing comes after it
     :ivar reset_stream_after_bytes: each data stream of a tunnel is reset after this many bytes of payload have been sent on it
     :ivar tunnel_garbage_after_bytes: something that is no SPDY, after this many bytes of payload; nothing comes after it
+    :ivar log_cut_after_bytes: every answer with a log is cut by RST after this many bytes of its body
+    :ivar log_silent_after_bytes: nothing more is sent, and nothing is ended, after this many
+    :ivar watch_list: whether a watch may begin with the whole state, ``sendInitialEvents``; False is a server before 1.32
+    :ivar watch_timeout: seconds after which a watch ends in order, where its request names none
+    :ivar watch_bookmark_interval: seconds between the bookmarks of a watch
+    :ivar watch_expired: how a version that is too old is told: as the first ``"event"``, as 1.36 does it, or as the HTTP ``"status"`` 410
+    :ivar watch_cut_after_bytes: every watch is cut by RST after this many bytes of its body
+    :ivar watch_silent_after_bytes: nothing more is sent, and nothing is ended, after this many
     :ivar close_after_bytes: port-forward: after this many bytes of payload a Close, with ``close_code`` or 1000, and the end of TCP
     """
 
@@ -161,6 +169,14 @@ class Behaviour:
     reset_stream_after_bytes: int | None = None
     tunnel_garbage_after_bytes: int | None = None
     close_after_bytes: int | None = None
+    log_cut_after_bytes: int | None = None
+    log_silent_after_bytes: int | None = None
+    watch_list: bool = True
+    watch_timeout: float = 1800.0
+    watch_bookmark_interval: float = 60.0
+    watch_expired: Literal["event", "status"] = "event"
+    watch_cut_after_bytes: int | None = None
+    watch_silent_after_bytes: int | None = None
 
     def __post_init__(self) -> None:
         unknown = [name for name in self.protocols if name not in PROTOCOLS]

@@ -9,13 +9,13 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from kubex_stream.testing.http import Exchange
+from kubex_stream.testing.lists import wants_table
 from kubex_stream.testing.objects import timestamp
 from kubex_stream.testing.selectors import SelectorError, pod_filter
 from kubex_stream.testing.services import EmbeddedService, EmbeddedServicePort, EmbeddedWorkload
 from kubex_stream.testing.statuses import bad_request, not_found, status
 from kubex_stream.testing.store import PodStore
 from kubex_stream.testing.tables import table
-from kubex_stream.testing.watches import wants_table
 
 __all__ = ("APPS", "CORE", "Catalogue", "Declared", "default_declared")
 

@@ -21,6 +21,7 @@ import anyio.to_thread
 
 from kubex_stream.testing.behaviour import Behaviour
 from kubex_stream.testing.catalogue import default_declared
+from kubex_stream.testing.controls import Controls
 from kubex_stream.testing.http import RecordedRequest
 from kubex_stream.testing.kubeconfig import write_kubeconfig
 from kubex_stream.testing.loop_thread import LoopThread
@@ -41,7 +42,7 @@ _WARNING = (
 )
 
 
-class EmbeddedCluster:
+class EmbeddedCluster(Controls):
     """An embedded cluster, as a context manager: ``with`` anywhere, ``async with`` on any event loop.
 
     :param pods: its pods; by default one, ``demo``, with a container ``main`` in which nothing runs, ready for exec, HTTP on port 80 and

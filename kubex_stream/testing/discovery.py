@@ -24,10 +24,12 @@ VERSION: Final[dict[str, Any]] = {
 
 Row = tuple[str, str, bool, tuple[str, ...], tuple[str, ...]]
 _READ: Final = ("get", "list")
+_WRITE: Final = ("create", "delete", "get", "list", "patch", "update", "watch")
 #: Of each group and version: name, kind, whether it is namespaced, verbs, short names.
 _RESOURCES: Final[Mapping[str, tuple[Row, ...]]] = {
     "v1": (
-        ("namespaces", "Namespace", False, _READ, ("ns",)),
+        ("configmaps", "ConfigMap", True, _WRITE, ("cm",)),
+        ("namespaces", "Namespace", False, _WRITE, ("ns",)),
         ("pods", "Pod", True, ("delete", "get", "list", "watch"), ("po",)),
         ("pods/attach", "PodAttachOptions", True, ("create", "get"), ()),
         ("pods/exec", "PodExecOptions", True, ("create", "get"), ()),
@@ -43,7 +45,7 @@ _RESOURCES: Final[Mapping[str, tuple[Row, ...]]] = {
 
 
 def _all(name: str) -> dict[str, Any]:
-    return {} if "/" in name or name == "namespaces" else {"categories": ["all"]}
+    return {} if "/" in name or name in ("configmaps", "namespaces") else {"categories": ["all"]}
 
 
 def _legacy_resources(version: str) -> list[dict[str, Any]]:

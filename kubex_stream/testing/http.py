@@ -22,7 +22,7 @@ from kubex_stream.testing.statuses import go_json
 __all__ = ("Exchange", "RecordedRequest", "accept_key", "serve_http")
 
 _GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
-_MAX_BODY: Final = 1024 * 1024
+_MAX_BODY: Final = 3 * 1024 * 1024
 _JSON: Final = "application/json"
 
 
@@ -44,12 +44,14 @@ class RecordedRequest:
     :ivar path: without the query, decoded, with the prefix of the server if it has one
     :ivar query: the query's pairs, in order, decoded
     :ivar headers: name and value as they were sent, in order
+    :ivar body: what was sent
     """
 
     method: str
     path: str
     query: tuple[tuple[str, str], ...] = ()
     headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    body: bytes = field(default=b"", repr=False)
 
     def header(self, name: str, default: str = "") -> str:
         """The first header of this name; further lines of it are ignored, as the real server does with Sec-WebSocket-Protocol."""
@@ -192,12 +194,12 @@ async def _next_request(connection: Connection, http: h11.Connection) -> Recorde
     event = await _next_event(connection, http)
     if not isinstance(event, h11.Request):
         return None
-    size = 0
+    body = bytearray()
     while isinstance(data := await _next_event(connection, http), h11.Data):
-        size += len(data.data)
-        if size > _MAX_BODY:
+        body += data.data
+        if len(body) > _MAX_BODY:
             raise h11.RemoteProtocolError("too large", error_status_hint=413)
     target = urlsplit(event.target.decode())
     headers = tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in event.headers.raw_items())
     query = tuple(parse_qsl(target.query, keep_blank_values=True))
-    return RecordedRequest(event.method.decode(), unquote(target.path), query, headers)
+    return RecordedRequest(event.method.decode(), unquote(target.path), query, headers, bytes(body))

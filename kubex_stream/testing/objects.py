@@ -1,4 +1,4 @@
-"""The JSON documents of an embedded cluster's pods and namespaces."""
+"""The JSON documents of an embedded cluster's pods."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from kubex_stream.testing.store import ContainerState, PodState
 
-__all__ = ("namespace_object", "pod_object", "timestamp")
+__all__ = ("pod_object", "terminated", "timestamp")
 
 _NODE: Final = "embedded"
 _ADDRESS: Final = "127.0.0.1"
@@ -21,17 +21,30 @@ def timestamp(moment: datetime) -> str:
 
 
 def _state_of(pod: PodState, state: ContainerState) -> dict[str, Any]:
+    if state.backing_off:
+        return {"waiting": {"reason": "CrashLoopBackOff"}}
     if state.gone:
-        ended = {
-            "exitCode": state.exit_code,
-            "reason": "StartError" if state.failure else "Error" if state.exit_code else "Completed",
-            "startedAt": timestamp(state.started_at),
-            "finishedAt": timestamp(state.finished_at or state.started_at),
-        }
-        return {"terminated": ended | ({"message": state.failure} if state.failure else {})}
+        return terminated(pod, state)
     if pod.phase == "Running":
         return {"running": {"startedAt": timestamp(state.started_at)}}
     return {"waiting": {"reason": "ContainerCreating"}}
+
+
+def terminated(pod: PodState, state: ContainerState) -> dict[str, Any]:
+    """How a container has ended."""
+    ended = {
+        "exitCode": state.exit_code,
+        "reason": "StartError" if state.failure else "Error" if state.exit_code else "Completed",
+        "startedAt": timestamp(state.started_at),
+        "finishedAt": timestamp(state.finished_at or state.started_at),
+        "containerID": _container_id(pod, state),
+    }
+    return {"terminated": ended | ({"message": state.failure} if state.failure else {})}
+
+
+def _container_id(pod: PodState, state: ContainerState) -> str:
+    name = f"{pod.uid}/{state.declared.name}" + (f"/{state.restarts}" if state.restarts else "")
+    return f"{pod.runtime}://{hashlib.sha256(name.encode()).hexdigest()}"
 
 
 def _running(pod: PodState, state: ContainerState) -> bool:
@@ -44,10 +57,10 @@ def _container_status(pod: PodState, state: ContainerState) -> dict[str, Any]:
         "name": state.declared.name,
         "image": "embedded",
         "imageID": "",
-        "containerID": f"{pod.runtime}://{hashlib.sha256(f'{pod.uid}/{state.declared.name}'.encode()).hexdigest()}",
-        "lastState": {},
+        "containerID": _container_id(pod, state),
+        "lastState": state.last_state,
         "ready": running,
-        "restartCount": 0,
+        "restartCount": state.restarts,
         "started": running,
         "state": _state_of(pod, state),
     }
@@ -107,7 +120,7 @@ def pod_object(pod: PodState) -> dict[str, Any]:
         metadata |= {"deletionTimestamp": timestamp(pod.deleted), "deletionGracePeriodSeconds": 0}
     spec: dict[str, Any] = {
         "containers": [_container_spec(pod, state) for state in pod.containers.values()],
-        "restartPolicy": "Never",
+        "restartPolicy": declared.restart_policy,
     }
     status: dict[str, Any] = {"phase": pod.phase, "conditions": _conditions(pod), "qosClass": "BestEffort"}
     if declared.scheduled:
@@ -120,21 +133,3 @@ def pod_object(pod: PodState) -> dict[str, Any]:
             "containerStatuses": [_container_status(pod, state) for state in pod.containers.values()],
         }
     return {"kind": "Pod", "apiVersion": "v1", "metadata": metadata, "spec": spec, "status": status}
-
-
-def namespace_object(name: str, created: datetime) -> dict[str, Any]:
-    """A namespace as the API shows it."""
-    metadata = {
-        "name": name,
-        "uid": f"namespace-{name}",
-        "resourceVersion": "1",
-        "creationTimestamp": timestamp(created),
-        "labels": {"kubernetes.io/metadata.name": name},
-    }
-    return {
-        "kind": "Namespace",
-        "apiVersion": "v1",
-        "metadata": metadata,
-        "spec": {"finalizers": ["kubernetes"]},
-        "status": {"phase": "Active"},
-    }

@@ -40,6 +40,8 @@ class EmbeddedContainer:
     :ivar stdin: whether the main process has a stdin; otherwise it reads end-of-file
     :ivar stdin_once: whether the first attacher's end of stdin is passed on to the main process
     :ivar tty: whether the main process has a terminal
+    :ivar log: what its log has at first
+    :ivar log_max_size: bytes of its log after which that is rotated; a rotated file is only read by those who follow it
     """
 
     name: str = "main"
@@ -49,6 +51,8 @@ class EmbeddedContainer:
     stdin: bool = False
     stdin_once: bool = False
     tty: bool = False
+    log: bytes = b""
+    log_max_size: int = 10 * 1024 * 1024
 
     def __post_init__(self) -> None:
         check_name("a container's name", self.name)
@@ -70,6 +74,8 @@ class EmbeddedPod:
     :ivar phase: ``Running``; ``Pending``: nothing runs yet; ``Succeeded``, ``Failed``: its containers are gone
     :ivar scheduled: whether it has a node; a pod without one is Pending
     :ivar ports: what port-forward reaches; any other port is refused
+    :ivar restart_policy: ``Always``, ``OnFailure``: a main process that has ended begins again, the first time at once; ``Never``
+    :ivar restart_delay: seconds before it begins again another time
     """
 
     name: str
@@ -80,6 +86,8 @@ class EmbeddedPod:
     phase: Literal["Pending", "Running", "Succeeded", "Failed"] = "Running"
     scheduled: bool = True
     ports: Sequence[EmbeddedPort] = ()
+    restart_policy: Literal["Always", "OnFailure", "Never"] = "Never"
+    restart_delay: float = 1.0
 
     def __post_init__(self) -> None:
         check_name("a pod's name", self.name)
@@ -89,6 +97,8 @@ class EmbeddedPod:
             raise ValueError(f"pod {self.name!r} needs containers with names that differ, not {names!r}")
         if self.phase not in ("Pending", "Running", "Succeeded", "Failed"):
             raise ValueError(f"no such phase: {self.phase!r}")
+        if self.restart_policy not in ("Always", "OnFailure", "Never"):
+            raise ValueError(f"no such restart policy: {self.restart_policy!r}")
         if not self.scheduled and self.phase != "Pending":
             raise ValueError(f"pod {self.name!r} has no node, so its phase is Pending, not {self.phase}")
         check_ports(self.name, names, self.ports)
@@ -97,4 +107,5 @@ class EmbeddedPod:
 def default_pod() -> EmbeddedPod:
     """The pod of a cluster that is told nothing else: ready for exec, HTTP on port 80, and on port 7 an echo."""
     ports = (EmbeddedPort(80, target="http", name="http"), EmbeddedPort(7, target="echo", name="echo"))
-    return EmbeddedPod("demo", labels={"app": "demo"}, ports=ports)
+    container = EmbeddedContainer(log=b"serving HTTP on port 80\nserving an echo on port 7\n")
+    return EmbeddedPod("demo", containers=(container,), labels={"app": "demo"}, ports=ports)

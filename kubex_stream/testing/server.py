@@ -16,14 +16,16 @@ from kubex_stream.testing.behaviour import Behaviour, HttpFailure
 from kubex_stream.testing.catalogue import APPS, CORE, Catalogue
 from kubex_stream.testing.connection import Connection, HangupWatcher
 from kubex_stream.testing.discovery import VERSION, discovery
+from kubex_stream.testing.documents import KINDS
 from kubex_stream.testing.http import Exchange, RecordedRequest, serve_http
-from kubex_stream.testing.objects import namespace_object, pod_object
+from kubex_stream.testing.lists import WATCHED
+from kubex_stream.testing.log_streams import LogStream, serve_log
 from kubex_stream.testing.portforward import serve_portforward
-from kubex_stream.testing.store import PodState, PodStore
+from kubex_stream.testing.resources import delete_namespace, serve_collection, serve_object
+from kubex_stream.testing.store import PodStore
 from kubex_stream.testing.streams import SessionInfo, serve_stream
-from kubex_stream.testing.tables import table
 from kubex_stream.testing.tasks import cancel_and_wait
-from kubex_stream.testing.watches import serve_list, serve_watch, wants_table
+from kubex_stream.testing.watches import WatchAnswer
 
 __all__ = ("Server",)
 
@@ -59,6 +61,8 @@ class Server:
         self.tokens: set[str] = set()
         self.requests: deque[RecordedRequest] = deque(maxlen=_REMEMBERED)
         self.sessions: list[SessionInfo] = []
+        self.logs: set[LogStream] = set()
+        self.watches: set[WatchAnswer] = set()
         self.connections = 0
         self.lost_bytes = 0
         self.forwarded = 0
@@ -193,19 +197,19 @@ class Server:
     async def _core(self, exchange: Exchange, behaviour: Behaviour, parts: tuple[str, ...]) -> None:
         """What lies behind ``/api/v1``."""
         match parts:
-            case ("pods",):
-                await self._list(exchange, "")
-            case ("namespaces",):
-                await self._namespaces(exchange, None)
-            case ("namespaces", namespace):
-                await self._namespaces(exchange, namespace)
-            case ("namespaces", namespace, "pods"):
-                await self._list(exchange, namespace)
-            case ("namespaces", namespace, "pods", name):
-                await self._pod(exchange, namespace, name)
+            case (resource,) if resource in WATCHED:
+                await serve_collection(self, exchange, behaviour, resource, "")
+            case ("namespaces", name):
+                await serve_object(self, exchange, "namespaces", "", name)
+            case ("namespaces", namespace, resource) if resource in WATCHED:
+                await serve_collection(self, exchange, behaviour, resource, namespace)
+            case ("namespaces", namespace, resource, name) if resource in WATCHED:
+                await serve_object(self, exchange, resource, namespace, name)
             case ("namespaces", namespace, "pods", name, kind) if kind in _STREAMS:
                 pod = self.store.pods.get((namespace, name))
                 await serve_stream(self, exchange, behaviour, pod, kind, name)
+            case ("namespaces", namespace, "pods", name, "log"):
+                await serve_log(self, exchange, behaviour, self.store.pods.get((namespace, name)), name)
             case ("namespaces", namespace, "pods", name, "portforward"):
                 pod = self.store.pods.get((namespace, name))
                 await serve_portforward(self, exchange, behaviour, pod, name)
@@ -224,50 +228,41 @@ class Server:
             case _:
                 await exchange.respond_json(_NOT_HERE)
 
-    async def _list(self, exchange: Exchange, namespace: str) -> None:
-        if exchange.request.method != "GET":
-            await exchange.respond_json(_NOT_ALLOWED)
-        elif exchange.request.flag("watch"):
-            await serve_watch(exchange, self.store, namespace)
+    def put_document(self, document: Mapping[str, Any], namespace: str) -> None:
+        """Create or replace a ConfigMap or a Namespace.
+
+        :raises Refused: the server would
+        :raises ValueError: another kind
+        """
+        resource, name = _resource_of(str(document.get("kind"))), document["metadata"]["name"]
+        where = "" if resource == "namespaces" else document["metadata"].get("namespace", namespace)
+        if self.store.documents.has(resource, where, name):
+            self.store.documents.update(resource, where, name, document)
         else:
-            await serve_list(exchange, self.store, namespace)
+            self.store.documents.create(resource, where, document)
 
-    async def _pod(self, exchange: Exchange, namespace: str, name: str) -> None:
-        pod = self.store.pods.get((namespace, name))
-        method = exchange.request.method
-        if method not in ("GET", "DELETE"):
-            await exchange.respond_json(_NOT_ALLOWED)
-        elif pod is None:
-            await exchange.respond_json(statuses.not_found("pods", name))
-        elif method == "DELETE":
-            await exchange.respond_json(await self._delete(pod))
+    def documents(self, kind: str, namespace: str) -> list[dict[str, Any]]:
+        """The ConfigMaps of a namespace, or all Namespaces.
+
+        :raises ValueError: another kind
+        """
+        items = self.store.documents.items(_resource_of(kind))
+        return [item for item in items if item["metadata"].get("namespace", namespace) == namespace]
+
+    async def delete_document(self, kind: str, name: str, namespace: str) -> None:
+        """Delete a ConfigMap or a Namespace.  Raises as :meth:`put_document`."""
+        resource = _resource_of(kind)
+        if resource == "namespaces":
+            await delete_namespace(self, name)
         else:
-            await self._show(exchange, "Pod", pod_object(pod))
+            self.store.documents.delete(resource, namespace, name)
 
-    async def _delete(self, pod: PodState) -> dict[str, Any]:
-        await self.store.delete(pod)
-        return pod_object(pod)
 
-    async def _namespaces(self, exchange: Exchange, name: str | None) -> None:
-        store = self.store
-        if exchange.request.method != "GET":
-            await exchange.respond_json(_NOT_ALLOWED)
-        elif name is not None and name not in store.namespaces:
-            await exchange.respond_json(statuses.not_found("namespaces", name))
-        elif name is not None:
-            await self._show(exchange, "Namespace", namespace_object(name, store.namespaces[name]))
-        else:
-            items = [namespace_object(each, created) for each, created in sorted(store.namespaces.items())]
-            if wants_table(exchange.request):
-                await exchange.respond_json(table("Namespace", items, store.version))
-                return
-            metadata = {"resourceVersion": str(store.version)}
-            found = {"kind": "NamespaceList", "apiVersion": "v1", "metadata": metadata, "items": items}
-            await exchange.respond_json(found)
-
-    async def _show(self, exchange: Exchange, kind: str, item: dict[str, Any]) -> None:
-        as_table = wants_table(exchange.request)
-        await exchange.respond_json(table(kind, [item], self.store.version) if as_table else item)
+def _resource_of(kind: str) -> str:
+    found = next((resource for resource, each in KINDS.items() if each == kind), None)
+    if found is None:
+        raise ValueError(f"{kind!r} is none of the kinds that are kept as documents: {', '.join(KINDS.values())}")
+    return found
 
 
 async def _fail(exchange: Exchange, failure: HttpFailure) -> None:

@@ -3,99 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import os
 import shutil
 import tempfile
 import uuid
-from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
 from kubex_stream.testing.attach_session import MainProcess
-from kubex_stream.testing.forwarding import Forward
-from kubex_stream.testing.objects import pod_object
+from kubex_stream.testing.documents import Documents
+from kubex_stream.testing.history import History
+from kubex_stream.testing.objects import pod_object, terminated
+from kubex_stream.testing.pod_state import ContainerState, PodState
 from kubex_stream.testing.pods import EmbeddedContainer, EmbeddedPod
 from kubex_stream.testing.port_servers import PortServer, handler_of
 from kubex_stream.testing.processes import MARKER, Process, StartFailure, kill_marked, start_process
 
-__all__ = ("ContainerState", "Event", "PodState", "PodStore")
+__all__ = ("ContainerState", "PodState", "PodStore")
 
-_LOG_LENGTH: Final = 1000
 _KILL_ROUNDS: Final = 100
 _INHERITED: Final = ("LANG", "LC_ALL", "TMPDIR")
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """A change: of type ADDED, MODIFIED or DELETED; ``version`` is the resource version that it made."""
-
-    version: int
-    type: str
-    namespace: str
-    object: dict[str, Any]
-
-
-@dataclass
-class ContainerState:
-    """A container at run time."""
-
-    declared: EmbeddedContainer
-    directory: Path
-    env: dict[str, str]
-    main: MainProcess | None = None
-    failure: str = ""
-    exit_code: int | None = None
-    started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
-    finished_at: datetime | None = None
-
-    @property
-    def gone(self) -> bool:
-        """Whether its main process has been there and has ended."""
-        return self.exit_code is not None
-
-
-@dataclass
-class PodState:
-    """A pod at run time."""
-
-    declared: EmbeddedPod
-    uid: str
-    phase: str
-    created: datetime
-    version: int = 0
-    deleted: datetime | None = None
-    containers: dict[str, ContainerState] = field(default_factory=dict)
-    processes: set[Process] = field(default_factory=set)
-    used: bool = False
-    tasks: set[asyncio.Task[None]] = field(default_factory=set)
-    runtime: str = "containerd"
-    servers: dict[int, PortServer] = field(default_factory=dict)
-    forwards: set[Forward] = field(default_factory=set)
-
-    @property
-    def sandbox(self) -> str:
-        """The id by which the container runtime knows it."""
-        return hashlib.sha256(self.uid.encode()).hexdigest()
-
-    @property
-    def network(self) -> str:
-        """The path of its network namespace."""
-        return f"/var/run/netns/cni-{uuid.uuid5(uuid.NAMESPACE_OID, self.uid)}"
-
-    def addresses(self, number: int) -> tuple[tuple[str, int], ...]:
-        """Where a TCP port of it is served; nowhere for one that nobody listens on."""
-        port = next((port for port in self.declared.ports if (port.number, port.protocol) == (number, "TCP")), None)
-        if port is None or port.target is None or self.phase != "Running":
-            return ()
-        if isinstance(port.target, tuple):
-            return (port.target,)
-        if isinstance(port.target, int):
-            return ("127.0.0.1", port.target), ("::1", port.target)
-        return (self.servers[number].address,)
 
 
 class PodStore:
@@ -105,39 +35,36 @@ class PodStore:
     """
 
     def __init__(self, changed: Callable[[], None]) -> None:
-        self.version = 1
-        self.log: deque[Event] = deque(maxlen=_LOG_LENGTH)
+        self.history = History(changed)
+        self.documents = Documents(self.history)
         self.pods: dict[tuple[str, str], PodState] = {}
-        self.namespaces: dict[str, datetime] = {}
         self._runtime = "containerd"
         self._changed = changed
-        self._watchers: set[asyncio.Event] = set()
         self._directory = Path(tempfile.mkdtemp(prefix="kubex-stream-pods-"))
-        for name in ("default", "kube-system"):
-            self.namespaces[name] = datetime.now(UTC)
 
     @property
-    def oldest(self) -> int:
-        """The oldest resource version from which a watch can start."""
-        return self.log[0].version - 1 if len(self.log) == _LOG_LENGTH else 0
+    def version(self) -> int:
+        """The latest resource version."""
+        return self.history.version
+
+    def items(self) -> list[dict[str, Any]]:
+        """The pods as the API shows them, by namespace and name."""
+        return [pod_object(pod) for _, pod in sorted(self.pods.items())]
 
     def watch(self) -> asyncio.Event:
         """An event that is set whenever something changes; give it back to ``unwatch``."""
-        event = asyncio.Event()
-        self._watchers.add(event)
-        return event
+        return self.history.watch()
 
     def unwatch(self, event: asyncio.Event) -> None:
         """No longer set ``event``."""
-        self._watchers.discard(event)
+        self.history.unwatch(event)
 
     def _record(self, kind: str, pod: PodState) -> None:
-        self.version += 1
-        pod.version = self.version
-        self.log.append(Event(self.version, kind, pod.declared.namespace, pod_object(pod)))
-        for event in self._watchers:
-            event.set()
-        self._changed()
+        def make(version: int) -> dict[str, Any]:
+            pod.version = version
+            return pod_object(pod)
+
+        self.history.record(kind, "pods", make)
 
     def add(self, declared: EmbeddedPod) -> PodState:
         """Create a pod and start its main processes.
@@ -148,7 +75,7 @@ class PodStore:
         if key in self.pods:
             raise ValueError(f"pod {declared.name!r} exists in namespace {declared.namespace!r}; delete it first")
         now = datetime.now(UTC)
-        self.namespaces.setdefault(declared.namespace, now)
+        self.documents.ensure_namespace(declared.namespace)
         pod = PodState(declared, str(uuid.uuid4()), declared.phase, now, runtime=self._runtime)
         for container in declared.containers:
             pod.containers[container.name] = self._container(pod, container)
@@ -176,10 +103,8 @@ class PodStore:
 
     def claim(self, namespace: str) -> int:
         """The resource version of something that is no pod, new in ``namespace``."""
-        self.namespaces.setdefault(namespace, datetime.now(UTC))
-        self.version += 1
-        self._changed()
-        return self.version
+        self.documents.ensure_namespace(namespace)
+        return self.history.claim()
 
     def set_runtime(self, name: str) -> None:
         """The container runtime that all pods run in, as their container ids show."""
@@ -196,9 +121,11 @@ class PodStore:
         env |= {"PATH": os.environ.get("PATH", os.defpath), "HOSTNAME": pod.declared.name, "HOME": str(directory)}
         env |= {**container.env, MARKER: pod.uid}
         state = ContainerState(container, directory, env)
+        state.log.write(1, container.log)
         if pod.phase in ("Succeeded", "Failed"):
             state.exit_code = 0 if pod.phase == "Succeeded" else 1
             state.finished_at = pod.created
+            state.log.finish()
         return state
 
     def _start(self, pod: PodState, state: ContainerState) -> None:
@@ -215,8 +142,9 @@ class PodStore:
             )
         except StartFailure as error:
             state.exit_code, state.finished_at, state.failure = 128, datetime.now(UTC), str(error)
+            state.log.finish()
             return
-        state.main = MainProcess(container, process)
+        state.main = MainProcess(container, process, state.log.write)
         self.track(pod, process)
         task = asyncio.create_task(self._follow(pod, state, state.main))
         pod.tasks.add(task)
@@ -233,9 +161,62 @@ class PodStore:
         code = await main.wait()
         pod.processes.discard(main.process)
         state.exit_code, state.finished_at = code, datetime.now(UTC)
+        state.log.finish()
         _settle(pod)
         if pod.deleted is None:
             self._record("MODIFIED", pod)
+        if not _restarts(pod, state) or pod.ending.is_set():
+            return
+        if state.restarts and not state.killed:
+            state.backing_off = True
+            self._record("MODIFIED", pod)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(pod.ending.wait(), pod.declared.restart_delay)
+        if not pod.ending.is_set():
+            self._begin_again(pod, state)
+
+    async def restart(self, pod: PodState, name: str) -> None:
+        """Kill a container's main process, where there is one, and begin it anew.
+
+        :raises LookupError: there is no such container
+        :raises ValueError: its pod restarts nothing
+        """
+        state = self.container(pod.declared.name, name, pod.declared.namespace)
+        if pod.declared.restart_policy == "Never":
+            raise ValueError(f"pod {pod.declared.name!r} has restart_policy='Never'; give it 'Always'")
+        if state.main is None or state.gone:
+            state.exit_code, state.finished_at = state.exit_code or 0, datetime.now(UTC)
+            self._begin_again(pod, state)
+            return
+        before, state.killed = state.restarts, True
+        state.main.process.kill_group()
+        changes = self.watch()
+        try:
+            while state.restarts == before:
+                changes.clear()
+                await changes.wait()
+        finally:
+            self.unwatch(changes)
+
+    def _begin_again(self, pod: PodState, state: ContainerState) -> None:
+        state.last_state = terminated(pod, state)
+        state.restarts += 1
+        state.exit_code = state.finished_at = state.main = None
+        state.failure, state.backing_off, state.killed = "", False, False
+        state.started_at = datetime.now(UTC)
+        state.log.restart()
+        self._start(pod, state)
+        self._record("MODIFIED", pod)
+
+    def container(self, pod: str, name: str, namespace: str) -> ContainerState:
+        """A container.
+
+        :raises LookupError: there is none of this name
+        """
+        found = self.find(pod, namespace).containers.get(name)
+        if found is None:
+            raise LookupError(f"no container {name!r} in pod {pod!r} of namespace {namespace!r}")
+        return found
 
     async def delete(self, pod: PodState) -> None:
         """Mark a pod, kill its processes, and remove it."""
@@ -249,11 +230,14 @@ class PodStore:
         shutil.rmtree(self._directory / pod.uid, ignore_errors=True)
 
     async def _kill(self, pod: PodState) -> None:
+        pod.ending.set()
         for forward in tuple(pod.forwards):
             forward.pod_ended()
         await asyncio.gather(*(server.aclose() for server in pod.servers.values()))
         if pod.used:
             await self._kill_processes(pod)
+        for state in pod.containers.values():
+            state.log.finish()
 
     async def _kill_processes(self, pod: PodState) -> None:
         processes = tuple(pod.processes)
@@ -275,8 +259,14 @@ class PodStore:
         shutil.rmtree(self._directory, ignore_errors=True)
 
 
+def _restarts(pod: PodState, state: ContainerState) -> bool:
+    """Whether a container that has ended begins again."""
+    policy = pod.declared.restart_policy
+    return state.killed or policy == "Always" or (policy == "OnFailure" and bool(state.exit_code))
+
+
 def _settle(pod: PodState) -> None:
-    """The phase of a pod whose containers have all ended."""
-    if all(container.gone for container in pod.containers.values()):
+    """The phase of a pod whose containers have all ended for good."""
+    if all(container.gone and not _restarts(pod, container) for container in pod.containers.values()):
         codes = [container.exit_code for container in pod.containers.values()]
         pod.phase = "Failed" if any(codes) else "Succeeded"

@@ -34,7 +34,8 @@ def _pod_cells(item: dict[str, Any]) -> list[str]:
     statuses = item["status"].get("containerStatuses", [])
     ready = f"{sum(status['ready'] for status in statuses)}/{len(item['spec']['containers'])}"
     where = [item["status"].get("podIP", "<none>"), item["spec"].get("nodeName", "<none>"), "<none>", "<none>"]
-    return [item["metadata"]["name"], ready, _pod_status_word(item), "0", _age(item), *where]
+    restarts = str(sum(status["restartCount"] for status in statuses))
+    return [item["metadata"]["name"], ready, _pod_status_word(item), restarts, _age(item), *where]
 
 
 _POD_COLUMNS: Final = (
@@ -77,6 +78,10 @@ def _namespace_cells(item: dict[str, Any]) -> list[str]:
     return [item["metadata"]["name"], item["status"]["phase"], _age(item)]
 
 
+def _config_map_cells(item: dict[str, Any]) -> list[str]:
+    return [item["metadata"]["name"], str(len(item.get("data") or {})), _age(item)]
+
+
 def _plain(*names: str) -> tuple[tuple[str, int], ...]:
     return tuple((name, 0) for name in names)
 
@@ -85,6 +90,7 @@ Cells = Callable[[dict[str, Any]], list[str]]
 _TABLES: Final[Mapping[str, tuple[tuple[tuple[str, int], ...], Cells]]] = {
     "Pod": (_POD_COLUMNS, _pod_cells),
     "Namespace": (_plain("Name", "Status", "Age"), _namespace_cells),
+    "ConfigMap": (_plain("Name", "Data", "Age"), _config_map_cells),
     "Service": (
         (*_plain("Name", "Type", "Cluster-IP", "External-IP", "Port(s)", "Age"), ("Selector", 1)),
         _service_cells,

@@ -54,8 +54,9 @@ async def test_it_becomes_ready() -> None:
     assert parts.path == "/api/v1/namespaces/other/pods"
     assert parse_qsl(parts.query) == [
         ("watch", "1"),
-        ("fieldSelector", "metadata.name=web-0"),
+        ("allowWatchBookmarks", "true"),
         ("resourceVersion", "5"),
+        ("fieldSelector", "metadata.name=web-0"),
     ]
     assert watch.closed
 
@@ -127,15 +128,31 @@ async def test_a_watch_that_is_not_allowed_is_forbidden() -> None:
             await Pods(client).wait("web-0")
 
 
-@pytest.mark.parametrize("end", [(), (ConnectionLost("reset"),), (EXPIRED,), (b'{"type": "MODI',)], ids=repr)
-async def test_a_watch_that_ends_is_renewed_from_where_the_pod_is(end: tuple[Any, ...]) -> None:
+@pytest.mark.parametrize("end", [(), (ConnectionLost("reset"),), (b'{"type": "MODI',)], ids=repr)
+async def test_a_watch_that_ends_goes_on_from_the_last_change(end: tuple[Any, ...]) -> None:
     first = Body(event("MODIFIED", pod("Pending", 2, PodScheduled=True)), *end)
+    second = HangingBody(event("MODIFIED", READY))
+    async with cluster(got(pod()), first.response(), second.response()) as client:
+        assert await Pods(client).wait("web-0") == READY
+    assert ("resourceVersion", "2") in parse_qsl(urlsplit(client.sent[2].url).query)
+    assert first.closed
+    assert second.closed
+
+
+async def test_a_version_that_is_too_old_is_renewed_from_where_the_pod_is() -> None:
+    first = Body(event("MODIFIED", pod("Pending", 2, PodScheduled=True)), EXPIRED)
     second = HangingBody(event("MODIFIED", READY))
     async with cluster(got(pod()), first.response(), got(pod("Running", 4)), second.response()) as client:
         assert await Pods(client).wait("web-0") == READY
-    assert parse_qsl(urlsplit(client.sent[3].url).query)[-1] == ("resourceVersion", "4")
-    assert first.closed
-    assert second.closed
+    assert ("resourceVersion", "4") in parse_qsl(urlsplit(client.sent[3].url).query)
+
+
+async def test_a_version_that_is_always_too_old_is_no_hot_loop() -> None:
+    answers = [answer for _ in range(50) for answer in (got(pod()), Body(EXPIRED).response())]
+    async with cluster(*answers) as client:
+        with pytest.raises(StreamTimeout):
+            await Pods(client).wait("web-0", timeout=0.2)
+    assert len(client.sent) == 4, "the second pause is longer than this"
 
 
 async def test_a_version_that_is_too_old_at_once_is_asked_for_again() -> None:
@@ -201,3 +218,59 @@ async def test_a_pod_without_a_status_yet_is_waited_for(status: object) -> None:
     new = {"metadata": {"name": "web-0", "resourceVersion": "1"}, "status": status}
     async with cluster(got(new), HangingBody(event("MODIFIED", READY)).response()) as client:
         assert await Pods(client).wait("web-0") == READY
+
+
+@pytest.mark.parametrize(
+    ("condition", "found"),
+    [
+        ("condition=Ready", pod("Running", Ready=True)),
+        ("condition=ready=false", pod("Running", Ready=False)),
+        ("phase=Running", pod("Running")),
+        ("jsonpath={.status.phase}=Running", pod("Running")),
+        ("jsonpath=.status.phase=Running", pod("Running")),
+        ('jsonpath={.status.conditions[?(@.type=="Ready")].status}=True', pod("Running", Ready=True)),
+        ("jsonpath={.status.podIP}", pod("Running") | {"status": {"podIP": "10.0.0.7"}}),
+    ],
+)
+async def test_kubectls_words(condition: str, found: dict[str, Any]) -> None:
+    before = {"metadata": found["metadata"], "status": {"phase": "Pending", "podIP": ""}}
+    async with cluster(got(before), HangingBody(event("MODIFIED", found)).response()) as client:
+        assert await Pods(client).wait("web-0", condition) == found
+
+
+async def test_a_condition_that_was_observed_before_the_last_change_of_the_spec_does_not_count() -> None:
+    stale, fresh = pod("Running", 2, Ready=True), pod("Running", 3, Ready=True)
+    for each, observed in ((stale, 1), (fresh, 2)):
+        each["metadata"]["generation"] = 2
+        each["status"]["conditions"][0]["observedGeneration"] = observed
+    async with cluster(got(stale), HangingBody(event("MODIFIED", fresh)).response()) as client:
+        assert await Pods(client).wait("web-0", "condition=Ready") == fresh
+
+
+async def test_deletion() -> None:
+    gone = pod("Running", 9)
+    async with cluster(got(pod()), HangingBody(event("DELETED", gone)).response()) as client:
+        assert await Pods(client).wait("web-0", "delete") == gone
+    async with cluster(refusal(404)) as client:
+        assert await Pods(client).wait("web-0", "delete") == {}
+
+
+async def test_a_pod_of_the_same_name_is_another_one() -> None:
+    first, second = pod("Running", 1), pod("Running", 9)
+    first["metadata"]["uid"], second["metadata"]["uid"] = "one", "two"
+    async with cluster(got(first), Body(EXPIRED).response(), got(second)) as client:
+        assert await Pods(client).wait("web-0", "delete") == first
+
+
+async def test_a_pod_that_has_ended_may_still_be_deleted_or_get_another_field() -> None:
+    ended, changed = pod("Succeeded", 3), pod("Succeeded", 4)
+    changed["metadata"]["labels"] = {"done": "yes"}
+    async with cluster(got(ended), HangingBody(event("MODIFIED", changed)).response()) as client:
+        assert await Pods(client).wait("web-0", "jsonpath={.metadata.labels.done}=yes") == changed
+
+
+@pytest.mark.parametrize("condition", ["state=Running", "jsonpath=", "jsonpath={.a[1:2]}", "jsonpath={..a}=b"])
+async def test_what_cannot_be_waited_for(condition: str) -> None:
+    async with cluster() as client:
+        with pytest.raises(ValueError, match=r"cannot be waited for|is no JSONPath"):
+            await Pods(client).wait("web-0", condition)

@@ -16,7 +16,7 @@ if sys.platform == "win32":
 from kubex_stream import __version__
 from tests.cli.conftest import COMMAND, Run
 
-VERBS = ["exec", "attach", "port-forward", "cp", "cluster", "backends", "completion"]
+VERBS = ["exec", "attach", "port-forward", "cp", "logs", "watch", "cluster", "backends", "completion"]
 
 
 def test_version(run: Run) -> None:

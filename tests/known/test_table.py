@@ -19,6 +19,7 @@ ITEMS: Final = [
     *(f"P-{number}" for number in range(1, 7)),
     *(f"R-{number}" for number in range(1, 9)),
     *(str(number) for number in range(1, 91)),
+    *(str(number) for number in range(92, 102)),
 ]
 
 

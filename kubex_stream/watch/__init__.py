@@ -1,0 +1,1 @@
+"""Watches without any I/O: from bytes to events, and what to ask the server next."""

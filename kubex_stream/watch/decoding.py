@@ -1,0 +1,82 @@
+"""From a line of a watch to an event, and from what the server says in one to an error.
+
+An event is ``{"type": …, "object": …}``.  The object is one of the resource's; for ERROR it is a Status; where a Table was asked for it is
+a Table of one row, whose own object has the metadata.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from kubex_stream.client.api_errors import api_error
+from kubex_stream.client.request import Response
+from kubex_stream.errors import ApiError
+from kubex_stream.watch.documents import parse
+
+__all__ = ("CHANGES", "RawEvent", "decode", "error_of", "metadata_of")
+
+#: The types that tell of an object.
+CHANGES: Final = frozenset({"ADDED", "MODIFIED", "DELETED"})
+_INITIAL_END: Final = "k8s.io/initial-events-end"
+
+
+@dataclass(frozen=True, slots=True)
+class RawEvent:
+    """An event as it came.
+
+    :ivar type: ADDED, MODIFIED, DELETED, BOOKMARK or ERROR; others may be invented
+    """
+
+    type: str
+    object: dict[str, Any]
+
+    @property
+    def version(self) -> str:
+        """The resource version that it makes; empty for none."""
+        version = metadata_of(self.object).get("resourceVersion")
+        if version is None:  # a Table's own, where it has no row
+            version = (self.object.get("metadata") or {}).get("resourceVersion")
+        return version if isinstance(version, str) else ""
+
+    @property
+    def ends_initial_state(self) -> bool:
+        """Whether it is the bookmark behind the last object of the initial state."""
+        annotations = metadata_of(self.object).get("annotations") or {}
+        return self.type == "BOOKMARK" and annotations.get(_INITIAL_END) == "true"
+
+
+def metadata_of(item: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The metadata of an object, or of the object in a Table's only row; empty where there is none."""
+    if item.get("kind") == "Table":
+        rows = item.get("rows") or ()
+        item = rows[0].get("object") or {} if rows else item
+    metadata = item.get("metadata")
+    return metadata if isinstance(metadata, dict) else {}
+
+
+def decode(line: bytes) -> RawEvent:
+    """The event of a line.
+
+    :raises ValueError: there is none in it
+    """
+    event = parse(line)
+    if not isinstance(event, dict):
+        raise ValueError("no object")
+    kind, item = event.get("type"), event.get("object")
+    if not isinstance(kind, str) or not isinstance(item, dict):
+        raise ValueError("no event")
+    return RawEvent(kind, item)
+
+
+def error_of(status: Mapping[str, Any], path: str) -> ApiError:
+    """The error that an ERROR event tells of.
+
+    :param status: its object
+    :param path: of the watch, for the text
+    """
+    code = status.get("code")
+    known = code if isinstance(code, int) and 400 <= code <= 599 else 500
+    return api_error(Response(known, [], json.dumps(status).encode()), method="GET", path=path)

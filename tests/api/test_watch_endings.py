@@ -1,0 +1,177 @@
+"""Watch.stream: how it ends, and what it makes of the bytes that come."""
+
+from __future__ import annotations
+
+import anyio
+import pytest
+
+from kubex_stream import ApiError, ConnectionLost
+from kubex_stream.api.watch import Watch
+from tests.api.watching import (
+    PODS,
+    QUICK,
+    added,
+    ends,
+    event,
+    events_of,
+    hangs,
+    item,
+    query,
+    take,
+    watched,
+)
+from tests.client.memory import Body, HangingBody
+
+pytestmark = pytest.mark.anyio
+
+
+# Ending ---------------------------------------------------------------------------------------------------------------
+
+
+async def test_stop_from_another_task_ends_the_wait_at_once() -> None:
+    body = HangingBody(added("a", 5))
+    async with watched(body.response()) as client, anyio.create_task_group() as tasks:
+        watch = Watch(client)
+        events = watch.stream(PODS, resource_version=1, inactivity=None)
+
+        async def stop() -> None:
+            await anyio.wait_all_tasks_blocked()
+            watch.stop()
+
+        tasks.start_soon(stop)
+        assert [each.raw_object["metadata"]["name"] async for each in events] == ["a"]
+        assert body.closed
+        assert [each async for each in events] == []
+
+
+async def test_stop_within_the_loop_drops_what_was_not_asked_for() -> None:
+    body = HangingBody(added("a", 5) + added("b", 6))
+    async with watched(body.response()) as client:
+        events = Watch(client).stream(PODS, resource_version=1)
+        found = []
+        async for each in events:
+            found.append(each)
+            events.stop()
+    assert len(found) == 1
+    assert body.closed
+
+
+async def test_leaving_the_block_while_another_task_waits() -> None:
+    body = HangingBody()
+    done = anyio.Event()
+    async with watched(body.response()) as client, anyio.create_task_group() as tasks:
+
+        async def read() -> None:
+            assert [each async for each in events] == []
+            done.set()
+
+        async with Watch(client).stream(PODS, resource_version=1) as events:
+            tasks.start_soon(read)
+            await anyio.wait_all_tasks_blocked()
+        assert body.closed
+        await done.wait()
+
+
+async def test_breaking_out_of_the_block_closes_the_connection() -> None:
+    body = HangingBody(added("a", 5))
+    async with watched(body.response()) as client:
+        async with Watch(client).stream(PODS, resource_version=1) as events:
+            async for _ in events:
+                break
+        assert body.closed
+
+
+async def test_leaving_the_watch_ends_all_its_streams() -> None:
+    bodies = [HangingBody(added("a", 5)), HangingBody(added("a", 5))]
+    async with watched(*[body.response() for body in bodies]) as client:
+        async with Watch(client) as watch:
+            streams = [watch.stream(PODS, resource_version=1) for _ in bodies]
+            for stream in streams:
+                await anext(stream)
+        assert all(body.closed for body in bodies)
+
+
+async def test_a_cancelled_wait_closes_the_connection_and_loses_nothing() -> None:
+    body = HangingBody(added("a", 5) + b'{"type": "ADDED", ')
+    async with watched(body.response(), hangs(added("b", 6))) as client:
+        async with Watch(client).stream(PODS, resource_version=1) as events:
+            await anext(events)
+            with anyio.move_on_after(0.01) as scope:
+                await anext(events)
+            assert scope.cancelled_caught
+            assert body.closed
+            assert await take(events, 1) == ["ADDED b 6"]
+    assert query(client.sent[1])["resourceVersion"] == "5"
+
+
+async def test_a_timeout_ends_it_in_order() -> None:
+    body = HangingBody(added("a", 5))
+    async with watched(body.response()) as client:
+        async with Watch(client).stream(PODS, resource_version=1, timeout=0.05) as events:
+            assert len([each async for each in events]) == 1
+    assert body.closed
+    assert query(client.sent[0])["timeoutSeconds"] == "1"
+
+
+async def test_a_timeout_ends_a_back_off_too() -> None:
+    client = watched(ends(ConnectionLost("reset")))
+    async with client, Watch(client).stream(PODS, resource_version=1, timeout=0.02) as events:
+        assert [each async for each in events] == []
+
+
+async def test_one_reader_at_a_time() -> None:
+    async with watched(HangingBody().response()) as client, anyio.create_task_group() as tasks:
+        async with Watch(client).stream(PODS, resource_version=1) as events:
+            tasks.start_soon(anext, events, None)
+            await anyio.wait_all_tasks_blocked()
+            with pytest.raises(anyio.BusyResourceError):
+                await anext(events)
+
+
+# Lines ----------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [1, 2, 7, 100])
+async def test_events_come_in_any_pieces(size: int) -> None:
+    content = event("ADDED", item("ä", 5, note="€ü")) + added("b", 6)
+    client = watched(hangs(*[content[at : at + size] for at in range(0, len(content), size)]))
+    found, _ = await events_of(client, 2, resource_version=1)
+    assert found == ["ADDED ä 5", "ADDED b 6"]
+
+
+async def test_a_line_of_many_megabytes() -> None:
+    line = event("ADDED", item("big", 5, data="x" * (32 * 1024 * 1024)))
+    pieces = [line[at : at + 65536] for at in range(0, len(line), 65536)]
+    async with watched(hangs(*pieces)) as client, Watch(client).stream(PODS, resource_version=1) as events:
+        assert len((await anext(events)).raw_object["data"]) == 32 * 1024 * 1024
+
+
+@pytest.mark.parametrize(
+    "line", [b"<html>", b"[]", b"{}", b'{"type": "ADDED"}', b'{"type": "ADDED", "object": 5}', b"", b"\xff"]
+)
+async def test_what_is_no_event_is_an_error(line: bytes) -> None:
+    body = Body(added("a", 5) + line + b"\n")
+    async with watched(body.response()) as client, Watch(client).stream(PODS, resource_version=1) as events:
+        assert await take(events, 1) == ["ADDED a 5"]
+        with pytest.raises(ApiError, match=r"GET /api/v1/pods: 200, but the answer is no watch event"):
+            await anext(events)
+    assert body.closed
+
+
+async def test_other_types_of_events_are_left_out() -> None:
+    found, _ = await events_of(watched(hangs(event("INVENTED", item("x", 4)) + added("a", 5))), 1, resource_version=1)
+    assert found == ["ADDED a 5"]
+
+
+async def test_ends_at_once_are_not_asked_for_in_a_hot_loop() -> None:
+    client = watched(*[ends() for _ in range(100)])
+    async with client, Watch(client).stream(PODS, resource_version=1, timeout=0.2) as events:
+        assert [each async for each in events] == []
+    assert len(client.sent) == 1, "the first pause is longer than this"
+
+
+async def test_a_watch_of_its_own_backoff() -> None:
+    client = watched(*[ends() for _ in range(5)], hangs(added("a", 5)))
+    async with client, Watch(client, backoff=QUICK).stream(PODS, resource_version=1) as events:
+        assert await take(events, 1) == ["ADDED a 5"]
+    assert len(client.sent) == 6

@@ -1,0 +1,90 @@
+"""Events from lines, and errors from events."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from kubex_stream.errors import ApiError, Forbidden, Gone, TooManyRequests
+from kubex_stream.watch.decoding import RawEvent, decode, error_of, metadata_of
+from kubex_stream.watch.documents import parse
+
+TABLE = {"kind": "Table", "rows": [{"cells": ["a"], "object": {"metadata": {"name": "a", "resourceVersion": "7"}}}]}
+
+
+def test_an_event() -> None:
+    item = {"kind": "Pod", "metadata": {"name": "ünïcode", "resourceVersion": "5"}}
+    event = decode(json.dumps({"type": "ADDED", "object": item}, ensure_ascii=False).encode())
+    assert event == RawEvent("ADDED", item)
+    assert event.version == "5"
+    assert not event.ends_initial_state
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"5",
+        b"{}",
+        b'{"type":"ADDED"}',
+        b'{"type":5,"object":{}}',
+        b'{"type":"A","object":[]}',
+        b"\xff{}",
+    ],
+)
+def test_what_is_no_event(line: bytes) -> None:
+    with pytest.raises(ValueError, match=r".*"):
+        decode(line)
+
+
+def test_nesting_without_end_is_no_crash() -> None:
+    with pytest.raises(ValueError, match=r".*"):
+        parse(b"[" * 1_000_000)
+
+
+def test_lone_surrogates_are_accepted_by_either_parser() -> None:
+    assert parse(b'"\\ud800"') == "\ud800"
+
+
+@pytest.mark.parametrize("version", [None, 5, ["5"]])
+def test_an_odd_version_is_none(version: Any) -> None:
+    assert RawEvent("ADDED", {"metadata": {"resourceVersion": version}}).version == ""
+
+
+def test_the_bookmark_behind_the_initial_state() -> None:
+    metadata = {"resourceVersion": "9", "annotations": {"k8s.io/initial-events-end": "true"}}
+    assert RawEvent("BOOKMARK", {"metadata": metadata}).ends_initial_state
+    assert not RawEvent("ADDED", {"metadata": metadata}).ends_initial_state
+    assert not RawEvent("BOOKMARK", {"metadata": {"resourceVersion": "9"}}).ends_initial_state
+
+
+def test_a_table_has_the_metadata_of_its_row() -> None:
+    assert metadata_of(TABLE)["name"] == "a"
+    assert RawEvent("ADDED", TABLE).version == "7"
+    empty = {"kind": "Table", "metadata": {"resourceVersion": "8"}, "rows": None}
+    assert RawEvent("BOOKMARK", empty).version == "8"
+
+
+@pytest.mark.parametrize(
+    ("status", "kind", "code"),
+    [
+        ({"code": 410, "reason": "Expired", "message": "too old resource version: 1 (9)"}, Gone, 410),
+        ({"code": 403, "reason": "Forbidden"}, Forbidden, 403),
+        ({"code": 429, "details": {"retryAfterSeconds": 3}}, TooManyRequests, 429),
+        ({"code": 504}, ApiError, 504),
+        ({}, ApiError, 500),
+        ({"code": "odd"}, ApiError, 500),
+        ({"code": 200}, ApiError, 500),
+    ],
+)
+def test_errors(status: dict[str, Any], kind: type[ApiError], code: int) -> None:
+    error = error_of({"kind": "Status", "status": "Failure", **status}, "/api/v1/pods")
+    assert type(error) is kind
+    assert error.status_code == code
+    assert "GET /api/v1/pods" in str(error)
+    assert str(status.get("message", "")) in str(error)
+    assert error.retry_after == (3 if code == 429 else None)
