@@ -3,7 +3,7 @@
 The layers, lowest first; an import goes to a lower one or stays inside its own:
 
     protocol  statistics  <  errors  <  core  <  configuration  <  client  <  session  <  terminal  transfer  watch  logs  <  api  <
-    kubex_stream itself  <  testing  <  cli
+    kubex_stream itself  <  testing  compat  <  cli
 
 A backend package stands on ``client`` and what is below it.
 """
@@ -24,7 +24,7 @@ from tests.packages import PACKAGES, ROOT, modules
 LAYERS: Final = (
     {"_version", "protocol", "statistics"}, {"errors"}, {"core"}, {"configuration"}, {"client"}, {"session"},
     {"terminal", "transfer", "watch", "logs"}, {"api"}, {""},
-    {"testing"}, {"cli"},
+    {"testing", "compat"}, {"cli"},
 )  # fmt: skip
 RANKS: Final = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 #: What each part may import besides the standard library; what is not listed may import what all may.
@@ -32,6 +32,7 @@ FOREIGN: Final = {
     "protocol": frozenset[str](),
     "cli": frozenset({"typer", "rich"}),
     "testing": frozenset({"h11", "trustme", "pytest"}),
+    "compat": frozenset({"kubernetes", "kubernetes_asyncio", "aiohttp"}),
 }
 FOR_ALL: Final = frozenset({"anyio", "pydantic", "yaml"})
 #: They name a backend, and nobody here may import them.

@@ -1,0 +1,1 @@
+"""What users of other clients know, over this library: one module for each of those packages."""
