@@ -45,6 +45,20 @@ class Arrivals:
         except Exception:  # noqa: BLE001  # told again there
             return await self._ws.receive()
 
+    async def following(self, message: bytes, limit: int) -> list[bytes]:
+        """A message, and those that have arrived behind it, up to about so many bytes."""
+        messages, size = [message], len(message)
+        waiting, read = self.waiting, self.read
+        with suppress(Exception):  # as below
+            while waiting and size < limit:
+                found = await read()
+                if found.type is not _BINARY:
+                    self.left = found
+                    break
+                messages.append(found.data)
+                size += len(found.data)
+        return messages
+
     async def joined(self, data: bytes, limit: int) -> tuple[int, bytes, int]:
         """A message taken apart, and with it the smaller ones than ``limit`` that have arrived and have the same first byte, up to about
         so many bytes."""

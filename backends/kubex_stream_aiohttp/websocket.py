@@ -12,7 +12,7 @@ Rules of this file:
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from functools import partial
 from time import monotonic
@@ -132,8 +132,12 @@ class AioHttpWebSocketConnection(WebSocketConnection):
         """The next binary message.  Raises as the seam says; a second task that receives gets a RuntimeError."""
         return self._receive(None)
 
-    #: One coroutine less than the default.
-    receive_view = receive_bytes
+    async def receive_views(self, size: int = 0) -> Sequence[bytes]:
+        """The next binary message, or several."""
+        message: bytes = await self._receive(None)
+        if self._arrivals.waiting and len(message) < size:
+            return await self._arrivals.following(message, size)
+        return (message,)
 
     def receive_payload(self, join: int = 0) -> Coroutine[Any, Any, tuple[int, bytes, int]]:
         """The next binary message, or several, taken apart."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager, suppress
 from typing import Any
 
@@ -72,9 +72,9 @@ class HttpxWebSocketConnection(WebSocketConnection):
         """See the base class."""
         return bytes(await self._session.next_message())
 
-    async def receive_view(self) -> Payload:
-        """See the base class; the view stays valid as long as it is kept."""
-        return await self._session.next_message()
+    async def receive_views(self, size: int = 0) -> Sequence[Payload]:  # noqa: ARG002  (one by one costs little here)
+        """See the base class; a view stays valid as long as it is kept."""
+        return (await self._session.next_message(),)
 
     def receive_payload(self, join: int = 0) -> Coroutine[Any, Any, tuple[int, bytes, int]]:
         """See the base class."""

@@ -9,7 +9,7 @@ Rules of this file:
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Final
@@ -124,10 +124,22 @@ class PicowsWebSocketConnection(WebSocketConnection):
         message = self._messages.popleft()
         if not self._messages:
             self._inbox.emptied()
-        return message if type(message) is bytes else _whole(message)
+        return _whole(message)
 
-    #: One coroutine less than the default.
-    receive_view = receive_bytes
+    async def receive_views(self, size: int = 0) -> Sequence[bytes]:
+        """The next binary message, or several."""
+        if self._ending is not None:
+            raise self._ending()
+        if not self._messages:
+            await self._arrival()
+        taken = [_whole(self._messages.popleft())]
+        size -= len(taken[0])
+        while self._messages and size > 0:
+            taken.append(_whole(self._messages.popleft()))
+            size -= len(taken[-1])
+        if not self._messages:
+            self._inbox.emptied()
+        return taken
 
     async def receive_payload(self, join: int = 0) -> tuple[int, bytes, int]:
         """The next binary message, or several, taken apart."""

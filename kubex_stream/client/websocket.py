@@ -2,14 +2,14 @@
 
 A subclass that has only the abstract members works everywhere; the others have defaults, and each buys something: ``ping`` keep-alive,
 and with ``last_pong`` or ``last_activity`` the discovery of a connection that died, ``abort`` leaving without a Close frame,
-``receive_view`` and ``receive_payload`` copies less.
+``receive_views`` and ``receive_payload`` fewer copies and fewer turns.
 Version of this contract: :data:`WEBSOCKET_CONTRACT`.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from types import TracebackType
 from typing import Final, Self
 
@@ -99,10 +99,13 @@ class WebSocketConnection(ABC):
             scope.cancel()
             await self.close()
 
-    async def receive_view(self) -> bytes | memoryview:
-        """As :meth:`receive_bytes`, but the message may be a view that is valid until the next call, so that whoever takes it apart
-        makes the only copy."""
-        return await self.receive_bytes()
+    async def receive_views(self, size: int = 0) -> Sequence[bytes | memoryview]:  # noqa: ARG002  (the default takes one)
+        """As :meth:`receive_bytes`, but one message or several, each of which may be a view that is valid until the next call, so that
+        whoever takes them apart makes the only copy.
+
+        :param size: messages that have arrived already may come together until they have about so many bytes.  Nothing is ever waited for.
+        """
+        return (await self.receive_bytes(),)
 
     async def receive_payload(self, join: int = 0) -> tuple[int, bytes, int]:  # noqa: ARG002  (the default joins nothing)
         """As :meth:`receive_bytes`, in the form in which channel protocols want it: the message's first byte (-1 where it is empty), all
@@ -111,8 +114,8 @@ class WebSocketConnection(ABC):
         :param join: messages with the same first byte that have arrived already may be joined up to about so many bytes, which makes
             floods of small ones cheap.  Nothing is ever waited for to be joined, and messages of this size are left alone.
         """
-        message = await self.receive_view()
-        return (message[0], bytes(message[1:]), 1) if message else (-1, b"", 1)
+        message = await self.receive_bytes()
+        return (message[0], message[1:], 1) if message else (-1, b"", 1)
 
     async def __aenter__(self) -> Self:
         return self

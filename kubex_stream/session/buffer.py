@@ -27,7 +27,7 @@ class ChannelBuffer:
     """The bytes of one output channel between the socket and the consumer.
 
     :param name: for messages, as ``stdout``
-    :param capacity: bytes of memory after which it is full; one message more may be inside
+    :param capacity: bytes of memory after which it is full; what came with the last of them may be inside too, in a tunnel up to 64 KiB
     :param channel: the number of its channel, or of one of them; -1 where there are no channels
     """
 

@@ -40,8 +40,10 @@ class Conduit(ABC):
         self.failure: PortForwardError | None = None
 
     @abstractmethod
-    async def receive(self) -> bytes:
+    async def receive(self, size: int = 65536) -> bytes:
         """The next bytes, at least one; a cancelled call loses nothing.
+
+        :param size: bytes beyond which what has arrived already is not joined; a single piece may be larger
 
         :raises anyio.EndOfStream: the pod's side has ended in order, and everything was handed out
         :raises anyio.ClosedResourceError: closed on this side

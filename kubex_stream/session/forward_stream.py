@@ -52,7 +52,7 @@ class PortForwardStream(ByteStream):
         with self._receiving:
             if not self._rest:
                 try:
-                    piece = await self._conduit.receive()
+                    piece = await self._conduit.receive(max_bytes)
                 except PortForwardError as error:
                     self._failed(error)
                     raise

@@ -101,7 +101,7 @@ class LegacyConduit(Conduit):
                 raise self.error("failed", f"asked for port {self.port}, the server answered with {first[:8].hex()}")
         self._session.join = JOIN
 
-    async def receive(self) -> bytes:
+    async def receive(self, size: int = 65536) -> bytes:  # noqa: ARG002  (its session joins by itself)
         if self._closed:
             raise anyio.ClosedResourceError
         if self.failure is not None and not self._data.size:

@@ -66,7 +66,7 @@ class Pair(Conduit):
 
     # Receiving --------------------------------------------------------------------------------------------------------
 
-    async def receive(self) -> bytes:
+    async def receive(self, size: int = 65536) -> bytes:
         self.buffer.touched = True
         while True:
             if self.buffer.size:
@@ -79,7 +79,7 @@ class Pair(Conduit):
                 raise anyio.ClosedResourceError
             if self.over:
                 raise anyio.EndOfStream if self.failure is None else self.failure.with_traceback(None)
-            payload = await self.tunnel.advance(self)
+            payload = await self.tunnel.advance(self, size)
             if payload:
                 return payload
 
@@ -89,11 +89,6 @@ class Pair(Conduit):
         self._silent_since = time.monotonic()  # it was this side that was slow
         self.tunnel.relieve(self)
         return piece
-
-    @property
-    def takes_directly(self) -> bool:
-        """Whether whoever reads for this connection can have the next payload itself."""
-        return not (self.opening or self.closed or self.buffer.size)
 
     async def opened(self) -> None:
         """Wait until the server has answered for both streams.
@@ -111,13 +106,14 @@ class Pair(Conduit):
 
     # What arrives -----------------------------------------------------------------------------------------------------
 
-    def arrived(self, payload: bytes) -> None:
-        """Payload of the data stream, which somebody gets or has."""
-        self.bytes_in += len(payload)
+    def arrived(self, size: int) -> bool:
+        """Payload of the data stream has come; True where whoever reads for this connection can have it without its being kept."""
+        self.bytes_in += size
         self._frames_in += 1
         self._unanswered = 0
         self._last_arrival = self._silent_since = time.monotonic()
         self._after_end |= self._end_sent
+        return not (self.opening or self.closed or self.buffer.size)
 
     def put(self, payload: bytes) -> None:
         """Keep payload for the consumer."""
@@ -149,6 +145,12 @@ class Pair(Conduit):
             self.tunnel.spoiled |= self._unanswered > 1
             self.failure = failure if failure is not None and not self._text else self._verdict()
             self.tunnel.concluded(self)
+
+    def lost(self, cause: Exception) -> PortForwardError:
+        """How it fails with its tunnel."""
+        error = self.error("lost", f"the connection to port {self.port} broke with its tunnel to the pod: {cause}")
+        error.__cause__ = cause
+        return error
 
     def _verdict(self) -> PortForwardError | None:
         if self._text:

@@ -13,7 +13,7 @@ Rules of this file:
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import anyio
@@ -22,7 +22,7 @@ from anyio.lowlevel import checkpoint, checkpoint_if_cancelled
 from kubex_stream.client.observer import Observer
 from kubex_stream.client.options import ClientOptions
 from kubex_stream.client.websocket import WebSocketConnection
-from kubex_stream.errors import ConnectionLost, KubexClientException, PortForwardError
+from kubex_stream.errors import ConnectionLost, KubexClientException
 from kubex_stream.protocol import spdy_connection as events
 from kubex_stream.protocol.portforward import pair_headers
 from kubex_stream.protocol.spdy_connection import SpdyConnection
@@ -37,6 +37,8 @@ from kubex_stream.session.turns import Turns
 
 __all__ = ("Tunnel",)
 
+#: Bytes that are read at once for those who are not waiting.
+_AHEAD: Final = 64 * 1024
 #: Seconds that a server which is not stuck takes for a frame or a ping, and more.
 CONGESTED: Final = 0.5
 
@@ -177,9 +179,10 @@ class Tunnel:
 
     # Reading ----------------------------------------------------------------------------------------------------------
 
-    async def advance(self, wanted: Pair) -> bytes | None:
+    async def advance(self, wanted: Pair, size: int = 1) -> bytes | None:
         """Read until something has come for ``wanted``, or wait until another task's reading has brought something.
 
+        :param size: bytes beyond which what has arrived already is not joined
         :returns: the payload itself, where its buffer is empty; None when there may be something else to look at
         """
         turns = self._turns
@@ -188,7 +191,7 @@ class Tunnel:
             return None
         with turns.take(wanted), anyio.CancelScope() as self._reading:
             while self.ended is None and not (turns.news or self._pressure):
-                direct = await self._read_message()
+                direct = await self._read(size)
                 if direct is not None:
                     return direct
         await checkpoint()
@@ -198,7 +201,7 @@ class Tunnel:
         """Read for those who are not waiting, until somebody is, or a buffer is full."""
         with self._turns.take_for_others():
             while self._may_go_on() and not self._turns.wanted:
-                await self._read_message()
+                await self._read(_AHEAD)
 
     @property
     def reading(self) -> bool:
@@ -213,9 +216,9 @@ class Tunnel:
     def _may_go_on(self) -> bool:
         return self.ended is None and not self._pressure
 
-    async def _read_message(self) -> bytes | None:
+    async def _read(self, size: int) -> bytes | None:
         try:
-            message = await self.connection.receive_view()
+            messages = await self.connection.receive_views(size)
         except StopAsyncIteration:
             self.fail("the server closed it")
         except KubexClientException as error:
@@ -223,35 +226,37 @@ class Tunnel:
         except Exception as error:  # noqa: BLE001  # of whatever library a transport is made
             self.fail(f"the transport failed: {error!r}", error)
         else:
-            self.frames_in += 1
+            self.frames_in += len(messages)
             if self._tell is not None:
-                self._tell(len(message), sent=False)
-            return self._dispatch(message)
+                for message in messages:
+                    self._tell(len(message), sent=False)
+            return self._dispatch(messages)
         return None
 
-    def _dispatch(self, message: bytes | memoryview) -> bytes | None:
-        """Put what a message holds where it belongs; the payload itself where it is the reader's and the first."""
-        direct: bytes | None = None
-        for event in self.spdy.receive(message):
-            if type(event) is not events.DataReceived:
-                self._note(event)
-                continue
-            pair = self._pairs.get(event.stream_id)
-            if pair is None:
-                continue
-            payload = bytes(event.data)
-            if event.stream_id == pair.error_id:
-                pair.error_text(payload)
-                continue
-            pair.arrived(payload)
-            if direct is None and pair is self._turns.reader and pair.takes_directly:
-                direct = payload
-            else:
-                pair.put(payload)
-                self._weigh(pair)
-                self._turns.wake(pair)
+    def _dispatch(self, messages: Sequence[bytes | memoryview]) -> bytes | None:
+        """Put what messages hold where it belongs; the payload itself where it is the reader's, and nothing is kept for him."""
+        direct: list[bytes | memoryview] = []
+        for message in messages:
+            for event in self.spdy.receive(message):
+                if type(event) is events.DataReceived:
+                    self._take_in(*event, direct)
+                else:
+                    self._note(event)
         self.sender.queue(self.spdy.take_answers())
-        return direct
+        return (bytes(direct[0]) if len(direct) == 1 else b"".join(direct)) or None
+
+    def _take_in(self, stream_id: int, data: bytes | memoryview, direct: list[bytes | memoryview]) -> None:
+        pair = self._pairs.get(stream_id)
+        if pair is None:
+            return
+        if stream_id == pair.error_id:
+            pair.error_text(bytes(data))
+        elif pair.arrived(len(data)) and pair is self._turns.reader:
+            direct.append(data)
+        else:
+            pair.put(bytes(data))
+            self._weigh(pair)
+            self._turns.wake(pair)
 
     def _note(self, event: events.Event) -> None:
         match event:
@@ -305,11 +310,11 @@ class Tunnel:
 
     async def _sent(self, pair: Pair, make: Callable[[], bytes]) -> None:
         if self.ended is not None:
-            raise self._loss(pair, self.ended)
+            raise pair.lost(self.ended)
         try:
             await self.sender.send(make)
         except ConnectionLost as error:
-            raise self._loss(pair, error) from error
+            raise pair.lost(error) from error
 
     def queue_end(self, pair: Pair) -> None:
         """Send a connection's end without waiting for it."""
@@ -324,15 +329,9 @@ class Tunnel:
         self.ended = ConnectionLost(text, close_code=self.connection.close_code)
         self.ended.__cause__ = cause
         for pair in tuple(self._open):
-            pair.conclude(self._loss(pair, self.ended))
+            pair.conclude(pair.lost(self.ended))
         self.poke()
         self._released(self)
-
-    @staticmethod
-    def _loss(pair: Pair, cause: Exception) -> PortForwardError:
-        error = pair.error("lost", f"the connection to port {pair.port} broke with its tunnel to the pod: {cause}")
-        error.__cause__ = cause
-        return error
 
     def _tell_observer(self, size: int, *, sent: bool = True) -> None:
         self._observer.frame(self.path, sent=sent, channel=0, size=size)

@@ -112,7 +112,7 @@ async def test_the_defaults_of_a_websocket() -> None:
     assert (connection.last_activity, connection.last_pong, connection.close_code) == (None, None, None)
     with pytest.raises(NotImplementedError, match="MemoryWebSocket has no pings"):
         await connection.ping()
-    assert await connection.receive_view() == b"one"
+    assert list(await connection.receive_views()) == [b"one"]
     assert [message async for message in connection] == [b"two"]
     with pytest.raises(StopAsyncIteration):
         await connection.receive_bytes()

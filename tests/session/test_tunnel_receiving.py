@@ -11,7 +11,17 @@ from anyio.lowlevel import checkpoint
 from kubex_stream import ClientOptions, Observer, PortForwardError
 from kubex_stream.session.pair import Pair
 from tests.session.test_turns import settled
-from tests.session.tunnel_peer import PATH, EchoPeer, SteppingPeer, TunnelPeer, absorbed, everything, opened, tunnel_to
+from tests.session.tunnel_peer import (
+    PATH,
+    EchoPeer,
+    GatheringPeer,
+    SteppingPeer,
+    TunnelPeer,
+    absorbed,
+    everything,
+    opened,
+    tunnel_to,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -30,6 +40,33 @@ async def test_whoever_waits_reads_for_all() -> None:
         assert second.buffer.size == len(b"for the second")
         assert await second.receive() == b"for the second"
         assert (first.statistics.frames_in, first.statistics.bytes_in) == (1, 13)
+
+
+async def test_what_has_arrived_comes_in_one_piece_up_to_the_size_asked_for() -> None:
+    peer = GatheringPeer()
+    async with tunnel_to(peer, small()) as tunnel:
+        (pair,) = await opened(tunnel, 80)
+        for number in range(10):
+            peer.pairs[0].say(bytes([number]) * 600)
+        assert await pair.receive(1000) == b"\0" * 600 + b"\1" * 600
+        assert await pair.receive(600) == b"\2" * 600
+        assert await pair.receive() == b"".join(bytes([number]) * 600 for number in range(3, 10))
+        assert pair.statistics.frames_in == 10
+
+
+async def test_what_arrives_together_goes_to_its_owners_and_the_end_comes_last() -> None:
+    peer = GatheringPeer()
+    async with tunnel_to(peer) as tunnel:
+        first, second = await opened(tunnel, 80, 81)
+        peer.pairs[0].say(b"one ")
+        peer.pairs[1].say(b"for the second")
+        peer.pairs[0].say(b"two")
+        peer.pairs[1].end()
+        peer.pairs[0].refuse("went wrong")
+        assert await first.receive() == b"one two"
+        assert await everything(second) == b"for the second"
+        with pytest.raises(PortForwardError, match="went wrong"):
+            await first.receive()
 
 
 async def test_a_reader_that_is_cancelled_hands_over_to_one_that_waits() -> None:

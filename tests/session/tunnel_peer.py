@@ -5,7 +5,7 @@ It speaks SPDY through the server's half of the protocol, which is tested by its
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator, Generator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import Final
@@ -222,7 +222,24 @@ class SteppingPeer(TunnelPeer):
         return await super().receive_bytes()
 
 
-class EchoPeer(SteppingPeer):
+class GatheringPeer(SteppingPeer):
+    """Gives what has arrived together, in views that hold until the next call."""
+
+    _given: Sequence[memoryview] = ()
+
+    async def receive_views(self, size: int = 0) -> Sequence[memoryview]:
+        for view in self._given:
+            view.release()
+        messages = [await self.receive_bytes()]
+        while sum(map(len, messages)) < size and self._incoming and isinstance(self._incoming[0], bytes):
+            message = self._next()
+            assert message is not None
+            messages.append(message)
+        self._given = [memoryview(message) for message in messages]
+        return self._given
+
+
+class EchoPeer(GatheringPeer):
     """Gives back what it gets, and ends when the client does, as a server whose runtime carries the end."""
 
     def on_data(self, pair: PeerPair, data: bytes) -> None:
