@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import suppress
-from typing import Self, cast
+from typing import Final, Self, cast
 
 import anyio
 import httpcore
@@ -22,6 +22,9 @@ from kubex_stream_httpx.errors import LIBRARY_ERRORS, mapped, origin_of
 from kubex_stream_httpx.network import STREAM, Stream
 
 __all__ = ("Body", "header_pairs")
+
+#: Bytes of pieces that are joined, about.
+_JOINED: Final = 32 * 1024
 
 
 def header_pairs(response: httpx.Response) -> list[tuple[str, str]]:
@@ -55,6 +58,8 @@ class Body(AsyncIterator[bytes]):
             self._driven.driven = True
         self._pieces = cast("AsyncGenerator[bytes, None]", response.aiter_bytes())
         self._next: Drive[bytes] | None = None
+        self._arrived: list[bytes] = []
+        self._late: Exception | None = None
         self._started = self._reading = self._ended = self._closed = False
         self._broken: str | None = None
 
@@ -66,16 +71,59 @@ class Body(AsyncIterator[bytes]):
 
         :raises ConnectionLost: the body is cut short, also by :meth:`aclose`; it is never a quiet end then
         """
+        self._check()
+        self._started = self._reading = True
+        try:
+            with mapped(self._request):
+                return await self._joined()
+        finally:
+            self._reading = False
+
+    def _check(self) -> None:
+        if self._arrived and not self._closed:
+            return  # told before what came behind it
+        if self._late is not None:
+            late, self._late = self._late, None
+            with mapped(self._request):
+                raise late
         if self._ended:
             raise StopAsyncIteration
         if self._broken is not None:
             raise ConnectionLost(self._broken)
-        self._started = self._reading = True
+
+    async def _joined(self) -> bytes:
+        """The next piece, and with it what needs no further read: of a chunked body every chunk is a piece, and a chunk may be a line."""
+        arrived = self._arrived
+        if not arrived:
+            arrived.append(await self._pull())
+        size = sum(map(len, arrived))
+        while self._driven is not None and size < _JOINED and (more := await self._pull_arrived()):
+            arrived.append(more)
+            size += len(more)
+        self._arrived = []
+        return b"".join(arrived)
+
+    async def _pull_arrived(self) -> bytes:
+        """A piece that is here already; nothing where the next one has to be read, or there is none."""
+        if self._next is not None or self._ended or self._broken is not None:
+            return b""
+        step = self._next = Drive(_step(self._pieces))
         try:
-            with mapped(self._request):
-                return await self._pull()
-        finally:
-            self._reading = False
+            piece = await step.arrived()
+        except StopAsyncIteration:
+            self._ended = True
+            return b""
+        except Exception as error:  # noqa: BLE001  # told when what came before it has been handed out
+            self._break("was cut short before")
+            self._late = error
+            return b""
+        except BaseException:
+            self._break("was cut short before")
+            raise
+        if piece is None:
+            return b""
+        self._next = None
+        return piece
 
     async def _pull(self) -> bytes:
         self._next = self._next or Drive(_step(self._pieces))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Coroutine, Generator
 from dataclasses import dataclass
+from types import coroutine
 from typing import Any, Generic, Protocol, TypeVar
 
 import httpcore
@@ -46,10 +47,22 @@ class Drive(Generic[_T]):
         return self._want is not None
 
     def __await__(self) -> Generator[Any, Any, _T]:
+        result = yield from self._run(reading=True)
+        assert result is not None
+        return result
+
+    @coroutine
+    def arrived(self) -> Generator[Any, Any, _T | None]:
+        """Awaited, the same, but None as soon as the coroutine asks for bytes; they are read by whoever awaits the drive itself."""
+        return (yield from self._run(reading=False))
+
+    def _run(self, *, reading: bool) -> Generator[Any, Any, _T | None]:
         value: Any = None
         error: BaseException | None = None
         while True:
             if self._want is not None:
+                if not reading:
+                    return None
                 try:
                     value = yield from self._want.source.receive(self._want.max_bytes).__await__()
                 except httpcore.ReadError as broken:

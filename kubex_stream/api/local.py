@@ -45,6 +45,7 @@ class LocalConnection:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._sock = sock
         self._readable = Readable(sock)
+        self._emptied = False  # whether the last call has taken all that there was
         #: The client's address.
         self.peer = _shown(address)
 
@@ -55,15 +56,18 @@ class LocalConnection:
         """
         waited = False
         while True:
+            if self._emptied:
+                await self._readable.wait()
+                waited = True
             try:
                 data = self._sock.recv(_PIECE)
             except BlockingIOError:
-                await self._readable.wait()
-                waited = True
-            else:
-                if not waited:
-                    await cancel_shielded_checkpoint()  # a cancelled call loses nothing
-                return data
+                self._emptied = True
+                continue
+            self._emptied = 0 < len(data) < _PIECE
+            if not waited:
+                await cancel_shielded_checkpoint()  # a cancelled call loses nothing
+            return data
 
     async def send(self, data: bytes | memoryview) -> None:
         """Hand bytes to the kernel, all of them.

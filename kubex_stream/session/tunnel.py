@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 import anyio
-from anyio.lowlevel import checkpoint, checkpoint_if_cancelled
+from anyio.lowlevel import checkpoint
 
 from kubex_stream.client.observer import Observer
 from kubex_stream.client.options import ClientOptions
@@ -296,7 +296,8 @@ class Tunnel:
         :raises PortForwardError: the server has ended the connection, or the tunnel is lost
         """
         # What has arrived comes first, and a flood must not starve others; where something has come just now, both is done.
-        await (checkpoint_if_cancelled() if self.frames_in != self._seen else checkpoint())
+        if self.frames_in == self._seen:
+            await checkpoint()
         self._seen = self.frames_in
         await self._sent(pair, lambda: self._data_frame(pair, payload, fin))
         self.bytes_out += len(payload)

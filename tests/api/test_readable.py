@@ -66,6 +66,39 @@ async def test_a_cancelled_wait_can_be_repeated(pair: tuple[socket.socket, socke
     readable.close()
 
 
+async def test_a_wait_that_is_cancelled_as_something_comes_loses_nothing(
+    pair: tuple[socket.socket, socket.socket],
+) -> None:
+    ours, theirs = pair
+    readable = Readable(ours)
+    ended: list[str] = []
+
+    async def wait(outer: anyio.CancelScope, inner: anyio.CancelScope) -> None:
+        with outer, inner:
+            await readable.wait()
+            ended.append("came")
+        await anyio.lowlevel.checkpoint()  # no second cancellation is left behind
+        ended.append("left")
+
+    for cancel_first in (True, False, True):
+        outer, inner = anyio.CancelScope(), anyio.CancelScope()
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(wait, outer, inner)
+            await anyio.wait_all_tasks_blocked()
+            if not cancel_first:
+                theirs.send(b"x")
+            outer.cancel()
+            inner.cancel()
+            if cancel_first:
+                theirs.send(b"x")
+        assert ended[-1] == "left"
+        with anyio.fail_after(10):
+            await readable.wait()
+        assert ours.recv(10) == b"x"
+        ended.clear()
+    readable.close()
+
+
 async def test_closing_wakes_who_waits_and_refuses_who_comes_later(pair: tuple[socket.socket, socket.socket]) -> None:
     ours, _ = pair
     readable = Readable(ours)
