@@ -19,6 +19,7 @@ from kubex_stream.configuration.sources import (
     CallableSource,
     PluginSource,
     Source,
+    SourceMaker,
     StaticSource,
     TokenFileSource,
     basic,
@@ -103,6 +104,8 @@ def _source(configuration: ClientConfiguration, interval: float) -> Source:
         return TokenFileSource(configuration.token_file, user, interval=interval, fallback=fallback)
     if isinstance(token, str):
         return StaticSource(bearer(token, user))
+    if isinstance(token, SourceMaker):
+        return token.source()
     if token is not None:
         return CallableSource(token)
     if configuration.username is not None:

@@ -14,6 +14,12 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, field_validator,
 
 from kubex_stream.configuration.credentials import Credentials
 from kubex_stream.configuration.exec_plugin import ExecPlugin
+from kubex_stream.configuration.foreign import (
+    resolve_kr8s,
+    resolve_kubernetes,
+    resolve_kubernetes_asyncio,
+    resolve_lightkube,
+)
 from kubex_stream.configuration.impersonation import Impersonation
 from kubex_stream.configuration.incluster import SERVICE_ACCOUNT, load_cluster
 from kubex_stream.configuration.loading import check, load_default, load_kubeconfig, load_mapping
@@ -35,7 +41,8 @@ _NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 class ClientConfiguration(BaseModel):
     """Which API server to talk to, how to reach it, and as whom.
 
-    Make one from code, or with :meth:`load`, :meth:`from_kubeconfig`, :meth:`from_mapping`, :meth:`from_cluster`.  It never changes;
+    Make one from code, or with :meth:`load`, :meth:`from_kubeconfig`, :meth:`from_mapping`, :meth:`from_cluster`, or from the client of
+    another package: :meth:`from_kubernetes`, :meth:`from_kubernetes_asyncio`, :meth:`from_kr8s`, :meth:`from_lightkube`.  It never changes;
     ``model_copy(update=…)`` makes another.  Secrets are left out of its repr and of ``model_dump``.
 
     :ivar url: base URL of the API server, http or https; it may have a path prefix; never ends in a slash
@@ -147,6 +154,49 @@ class ClientConfiguration(BaseModel):
         return await cls._from(partial(load_cluster, directory))
 
     @classmethod
+    def from_kubernetes(cls, client: object | None = None, *, namespace: str | None = None) -> Self:
+        """What a configured client of the package ``kubernetes`` says: server, proxy, TLS, credentials, refresh hook, impersonation.
+
+        The credentials stay that object's: they are read from it for every request, in a worker thread where there is a hook.  Reads the
+        certificates, so it may block for a moment.
+
+        :param client: a ``Configuration``, an ``ApiClient``, an API object such as ``CoreV1Api``, or None for that package's default
+        :param namespace: used where a call names none; that package has no such setting
+        :raises ConfigurationError: it is none of these, or holds what cannot be used or carried over
+        """
+        return cls._build(partial(resolve_kubernetes, client, namespace))
+
+    @classmethod
+    def from_kubernetes_asyncio(cls, client: object | None = None, *, namespace: str | None = None) -> Self:
+        """The same for the package ``kubernetes_asyncio``, whose refresh hook is awaited on the event loop.
+
+        :param client: a ``Configuration``, an ``ApiClient``, an API object such as ``CoreV1Api``, or None for that package's default
+        :param namespace: used where a call names none; that package has no such setting
+        :raises ConfigurationError: it is none of these, or holds what cannot be used or carried over
+        """
+        return cls._build(partial(resolve_kubernetes_asyncio, client, namespace))
+
+    @classmethod
+    def from_kr8s(cls, api: object, *, namespace: str | None = None) -> Self:
+        """What an ``Api`` of the package ``kr8s`` says.  After a 401 that Api authenticates again; its credential plugin is run by us.
+
+        :param api: an Api, sync or async, that has been made ready, or an object that has one, such as a Pod
+        :param namespace: instead of the Api's
+        :raises ConfigurationError: it is none of these, or holds what cannot be used or carried over
+        """
+        return cls._build(partial(resolve_kr8s, api, namespace))
+
+    @classmethod
+    def from_lightkube(cls, client: object, *, namespace: str | None = None) -> Self:
+        """What a client of the package ``lightkube`` says.
+
+        :param client: a ``Client``, an ``AsyncClient``, a ``SingleConfig``, or a ``KubeConfig`` for its current context
+        :param namespace: instead of the client's
+        :raises ConfigurationError: it is none of these, or holds what cannot be used or carried over
+        """
+        return cls._build(partial(resolve_lightkube, client, namespace))
+
+    @classmethod
     async def _from(cls, loader: Callable[[], Resolved]) -> Self:
         """Run a loader, and all that may block, in a thread."""
         return await to_thread.run_sync(cls._build, loader)
@@ -157,7 +207,8 @@ class ClientConfiguration(BaseModel):
         try:
             made = cls.model_validate(resolved.fields)
         except ConfigurationError as exc:
-            raise ConfigurationError(f"{resolved.origin.cluster}, {resolved.origin.user}: {exc}") from None
+            where = ", ".join(dict.fromkeys((resolved.origin.cluster, resolved.origin.user)))
+            raise ConfigurationError(f"{where}: {exc}") from None
         made._origin = resolved.origin
         check(made.tls_material() if made.url.startswith("https:") else None, made.token_file, made.token is not None)
         return made

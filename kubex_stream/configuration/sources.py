@@ -10,6 +10,7 @@ import inspect
 import logging
 import re
 import time
+from abc import ABC, abstractmethod
 from base64 import b64encode
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
@@ -27,6 +28,7 @@ __all__ = (
     "CallableSource",
     "PluginSource",
     "Source",
+    "SourceMaker",
     "StaticSource",
     "TokenFileSource",
     "basic",
@@ -46,6 +48,18 @@ class Source(Protocol):
 
     async def renew(self) -> bool:
         """The last value was refused.  True when the next one may be better."""
+
+
+class SourceMaker(ABC):
+    """A token function that can do more than give a token."""
+
+    @abstractmethod
+    async def __call__(self) -> str:
+        """The token alone."""
+
+    @abstractmethod
+    def source(self) -> Source:
+        """A source of its own for each client."""
 
 
 def bearer(token: str, where: str) -> str:
