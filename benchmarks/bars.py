@@ -69,6 +69,7 @@ BARS: Final = (
     Bar("echo p50 ÷ the bare library's loop", _layer("exec-echo-plain", "p50", "httpx"), 1.15),
     Bar("KiB of an idle session above its bare library's connection", _named("idle-1000", "memory_per_session", *_SESSION), 20),
     Bar("1,000 idle sessions, one process, plain: MiB resident", _named("idle-1000", "rss", "aiohttp", "picows", "httpx"), 100),
+    Bar("following a log of 10 million lines: MiB of memory more", _named("log-memory", "grown", "aiohttp", "picows", "httpx"), 4),
     Bar("port-forward listen, tunnel, one connection ÷ kubectl: throughput", _named("forward-down-tunnel", "throughput", *_KUBECTL),
         1.0, False),
     Bar("port-forward listen, tunnel, one connection ÷ kubectl: latency p50", _named("forward-echo-tunnel", "p50", *_KUBECTL), 1.0),

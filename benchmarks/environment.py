@@ -14,12 +14,13 @@ from typing import Final
 
 from benchmarks.clients import PROGRAMS
 from benchmarks.processes import cpus
+from kubex_stream.watch.documents import FAST
 
 __all__ = ("environment",)
 
 _PACKAGES: Final = (
     "kubex-stream", "aiohttp", "picows", "aiofastnet", "httpx", "httpcore", "httpx-ws", "wsproto", "anyio", "trio", "uvloop",
-    "kubernetes", "kubernetes_asyncio", "kr8s", "lightkube", "websocket-client",
+    "kubernetes", "kubernetes_asyncio", "kr8s", "lightkube", "websocket-client", "orjson",
 )  # fmt: skip
 
 
@@ -67,5 +68,6 @@ def environment() -> dict[str, str]:
         "libc": " ".join(platform.libc_ver()) if sys.platform == "linux" else "",
         **{package: _installed(package) or "" for package in _PACKAGES},
         "kubectl": _kubectl() or "",
+        "JSON of watches": "orjson" if FAST else "the standard library's",
     }
     return {name: fact for name, fact in facts.items() if fact}

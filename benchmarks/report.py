@@ -32,6 +32,10 @@ PLOTS: Final = (
     ("setups", "Sessions and connections one after the other", "per second, more is better", ("rate",),
      ("exec-session-plain", "exec-session-tls", "forward-session-tunnel", "cluster-session")),
     ("memory", "Memory of an idle session", "KiB, less is better", ("memory_per_session",), ("idle-1000", "idle-200-tls")),
+    ("logs", "Lines of a log that is followed", "per second, more is better", ("rate",),
+     ("log-follow-plain", "log-follow-tls", "peers-log-follow-plain", "peers-log-follow-tls")),
+    ("watch", "Events of a watch", "per second, more is better", ("rate",),
+     ("watch-pods-plain", "peers-watch-pods-plain", "peers-watch-pods-tls", "peers-watch-large-plain")),
     ("port-forward", "Port-forward, one connection", "MB/s, more is better", ("throughput",),
      ("forward-down-tunnel", "forward-connect-down-tunnel", "forward-down-legacy", "cluster-forward-down")),
 )  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final
 
+from benchmarks.document_scenarios import document_chains
 from benchmarks.plan import BARRED, CAPTURE, PLAIN, Chain, Figure, Link, ratios
 
 __all__ = ("chains", "with_peer")
@@ -24,7 +25,7 @@ _ASIDE: Final = frozenset(
         "exec-down-4k-plain", "exec-down-4k-tls", "exec-down-uvloop-tls", "httpx-up-tls", "httpx-down-trio", "httpx-down-tuned",
         "capture-backends", "exec-echo-tls", "exec-echo-plain-uvloop", "exec-up-tls", "exec-duplex-tls", "exec-session-tls",
         "forward-echo-legacy", "forward-session-legacy", "forward-connect-echo-tunnel", "forward-connect-session-tunnel",
-        "peers-down-tls", "codec-1k", "idle-200-tls",
+        "peers-down-tls", "codec-1k", "idle-200-tls", "forward-down-legacy", "forward-connect-down-tunnel",
     }
 )  # fmt: skip
 _RATE: Final = ("rate", "cpu_per_session")
@@ -59,7 +60,7 @@ def _down(frame: int, tls: bool) -> Chain:
     )
     return Chain(
         f"exec-down-{_name(frame, tls)}", f"exec stdout, {_title(frame, tls)}", "down", links, figures,
-        frame, tls, pairs=BARRED if barred else PLAIN, short=2 if barred and not tls else 1,
+        frame, tls, pairs=BARRED if barred else PLAIN,
     )  # fmt: skip
 
 
@@ -286,6 +287,7 @@ def _all() -> list[Chain]:
         *_both_ways(),
         *_setups(),
         *_peers(),
+        *document_chains(),
         *_alone(),
     ]  # fmt: skip
 
@@ -295,6 +297,6 @@ def with_peer(chain: Chain, name: str) -> Chain:
     if not chain.name.startswith(("peers-", "capture-256m")):
         return chain
     least = min(link.mebibytes for link in chain.links)
-    metric = "p50" if chain.scenario == "echo" else "throughput"
+    metric = {"echo": "p50", "log_follow": "rate", "watch": "rate"}.get(chain.scenario, "throughput")
     link = Link(name, least, chain.links[0].count)
     return replace(chain, links=(*chain.links, link), figures=(*chain.figures, *ratios(metric, f"aiohttp/{name}")))

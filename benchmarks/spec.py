@@ -104,5 +104,7 @@ METRICS: Final = {
     "memory_per_session": lambda result: result.memory / result.count / 1024,
     "rss": lambda result: result.rss / 2**20,
     "growth": lambda result: result.growth / result.moved,
+    "grown": lambda result: result.growth / 2**20,
+    "cpu_per_item": lambda result: result.cpu / result.count * 1e6,
     "cpu_per_frame": lambda result: result.cpu / result.count * 1e9,
 }

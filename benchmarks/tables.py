@@ -22,6 +22,8 @@ METRICS: Final = {
     "memory_per_session": "KiB each",
     "rss": "MiB resident",
     "growth": "memory ÷ output",
+    "grown": "MiB more",
+    "cpu_per_item": "CPU µs each",
     "cpu_per_frame": "ns a frame",
     "exponent": "exponent",
 }

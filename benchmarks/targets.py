@@ -23,6 +23,8 @@ __all__ = ("Load", "Target", "load_server")
 
 #: Bytes above which glibc asks the kernel for memory of its own, and gives it back: as high as it goes, so that sending costs no page faults.
 _MALLOC: Final = {"MALLOC_MMAP_THRESHOLD_": "33554432", "MALLOC_TRIM_THRESHOLD_": "134217728"}
+#: Bytes of an event above which it is a ConfigMap's and not a pod's.
+LARGE: Final = 2**16
 
 
 class Target(Protocol):
@@ -61,6 +63,10 @@ class Load:
                 return ("duplex", str(frame), str(total))
             case "session":
                 return ("exit",)
+            case "log_read" | "log_follow":
+                return (str(total // frame),)
+            case "watch":
+                return ("pods" if frame < LARGE else "configmaps", str(total // frame))
             case _:
                 return (scenario,)
 

@@ -167,9 +167,39 @@ async def alone(client: Client, job: Job, result: Result) -> None:
     result.count = result.moved // int(job.command[1])
 
 
+async def log_read(client: Client, job: Job, result: Result) -> None:
+    await client.log_read(int(job.warm[0]))
+    with timed(client, result):
+        result.moved = await client.log_read(int(job.command[0]))
+    result.count = int(job.command[0])
+    _check(result.moved, job.total)
+
+
+async def log_follow(client: Client, job: Job, result: Result) -> None:
+    await client.log_follow(int(job.warm[0]))
+    with timed(client, result):
+        result.count = await client.log_follow(int(job.command[0]))
+    result.moved = job.total
+    _check(result.count, int(job.command[0]))
+
+
+async def watch(client: Client, job: Job, result: Result) -> None:
+    await client.watch(job.warm[0], int(job.warm[1]))
+    with timed(client, result):
+        result.count = await client.watch(job.command[0], int(job.command[1]))
+    result.moved = job.total
+    _check(result.count, int(job.command[1]))
+
+
+def _check(got: int, wanted: int) -> None:
+    if got != wanted:
+        raise RuntimeError(f"{got} came of {wanted}")
+
+
 SCENARIOS: Final[dict[str, Callable[[Client, Job, Result], Awaitable[None]]]] = {
     "down": down, "run": run, "up": up, "duplex": duplex, "echo": echo, "session": session, "idle": idle, "busy": busy,
     "forward_down": forward_down, "forward_echo": forward_echo, "forward_session": forward_session, "alone": alone,
+    "log_read": log_read, "log_follow": log_follow, "watch": watch,
 }  # fmt: skip
 
 

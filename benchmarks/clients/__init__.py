@@ -41,6 +41,10 @@ def _ours(name: str, title: str, place: str, *needs: str, loops: tuple[str, ...]
     return {name: Kind(f"benchmarks.clients.{place}", title, needs, loops=loops)}
 
 
+def _documents(name: str, title: str, place: str, needs: str) -> dict[str, Kind]:
+    return {name: Kind(f"benchmarks.clients.peer_documents:{place}", title, (needs,))}
+
+
 EVERYWHERE: Final = (*ASYNCIO, "trio")
 _PICOWS: Final = ("picows", "aiofastnet")
 
@@ -63,6 +67,17 @@ CLIENTS: Final[dict[str, Kind]] = {
     ),
     "kubernetes_asyncio-preload": Kind(
         "benchmarks.clients.peers:KubernetesAsyncioPreload", "kubernetes_asyncio, preload", ("kubernetes_asyncio",)
+    ),
+    **_documents("kubernetes-watch", "kubernetes, Watch", "KubernetesWatch", "kubernetes"),
+    **_documents("kubernetes-lines", "kubernetes, lines and dicts", "KubernetesLines", "kubernetes"),
+    **_documents(
+        "kubernetes_asyncio-watch", "kubernetes_asyncio, Watch", "KubernetesAsyncioWatch", "kubernetes_asyncio"
+    ),
+    **_documents(
+        "kubernetes_asyncio-lines",
+        "kubernetes_asyncio, lines and dicts",
+        "KubernetesAsyncioLines",
+        "kubernetes_asyncio",
     ),
     "kr8s": Kind("benchmarks.clients.peers:Kr8s", "kr8s", ("kr8s",)),
     "lightkube": Kind("benchmarks.clients.peers:Lightkube", "lightkube", ("lightkube",)),

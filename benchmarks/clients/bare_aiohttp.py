@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any, Final
 
 import aiohttp
 from yarl import URL
@@ -15,9 +17,12 @@ from kubex_stream.protocol.channels import V4, V5
 
 __all__ = ("BareAioHttp",)
 
+#: Bytes of a line beyond which its reader refuses one, halved.
+_LONG: Final = 2 * 2**20
+
 
 class BareAioHttp(Client):
-    """``ws.receive()`` in a loop, without compression, limits and heartbeat."""
+    """``ws.receive()`` in a loop, without compression, limits and heartbeat; and of what is no WebSocket, its lines."""
 
     @asynccontextmanager
     async def opened(self) -> AsyncGenerator[None, None]:
@@ -99,3 +104,29 @@ class BareAioHttp(Client):
     async def idle(self, command: Sequence[str]) -> AsyncGenerator[None, None]:
         async with self._connect(command):
             yield
+
+    def _get(self, url: str, **options: Any) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
+        path = self._path
+        address = URL(url, encoded=True)
+        return self._session.get(address, headers=path.headers, ssl=path.tls or True, timeout=_NO_LIMIT, **options)
+
+    async def log_read(self, lines: int) -> int:
+        async with self._get(self._path.log(lines, follow=False)) as response:
+            return len(await response.read())
+
+    async def log_follow(self, lines: int) -> int:
+        got = 0
+        async with self._get(self._path.log(lines, follow=True)) as response:
+            async for _ in response.content:
+                got += 1
+        return got
+
+    async def watch(self, resource: str, events: int) -> int:
+        options = {"read_bufsize": _LONG} if resource == "configmaps" else {}
+        async with self._get(self._path.watch(resource, events), **options) as response:
+            for _ in range(events):
+                json.loads(await response.content.readline())
+        return events
+
+
+_NO_LIMIT: Final = aiohttp.ClientTimeout(total=None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
@@ -104,6 +105,27 @@ class BareHttpx(Client):
     async def idle(self, command: Sequence[str]) -> AsyncGenerator[None, None]:
         async with self._connect(command):
             yield
+
+    async def log_read(self, lines: int) -> int:
+        response = await self._client.get(self._path.log(lines, follow=False), headers=self._path.headers)
+        return len(response.content)
+
+    async def log_follow(self, lines: int) -> int:
+        got, url = 0, self._path.log(lines, follow=True)
+        async with self._client.stream("GET", url, headers=self._path.headers) as response:
+            async for _ in response.aiter_lines():
+                got += 1
+        return got
+
+    async def watch(self, resource: str, events: int) -> int:
+        got, url = 0, self._path.watch(resource, events)
+        async with self._client.stream("GET", url, headers=self._path.headers) as response:
+            async for line in response.aiter_lines():
+                json.loads(line)
+                got += 1
+                if got == events:
+                    break
+        return got
 
 
 async def _receive(ws: httpx_ws.AsyncWebSocketSession) -> bytes | None:

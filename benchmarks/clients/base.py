@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 from kubex_stream import ClientConfiguration
 
-__all__ = ("CHUNK", "ECHO", "ECHO_PORT", "SEND_PORT", "BarePath", "Client", "Place")
+__all__ = ("CHUNK", "ECHO", "ECHO_PORT", "SEND_PORT", "BarePath", "Client", "Place", "selector")
 
 #: Bytes of one write to a command's stdin, and of one echo.
 CHUNK: Final = 32 * 1024
@@ -36,6 +36,8 @@ class Place:
     namespace: str = "default"
     pod: str = "bench"
     protocol: str = "tunnel"
+    #: One that has ended, so that following its log comes to an end.
+    log_pod: str = "bench-ended"
     send_port: int = SEND_PORT
     echo_port: int = ECHO_PORT
 
@@ -88,6 +90,18 @@ class Client:
         """A session that is open while this lasts."""
         raise NotImplementedError
 
+    async def log_read(self, lines: int) -> int:
+        """Keep the last so many lines of the log, as it is now: their bytes."""
+        raise NotImplementedError
+
+    async def log_follow(self, lines: int) -> int:
+        """Follow the log, beginning with its last so many lines, line by line with their times, until its end: the lines."""
+        raise NotImplementedError
+
+    async def watch(self, resource: str, events: int) -> int:
+        """Watch ``pods`` or ``configmaps`` until so many changes have come, and leave: the changes."""
+        raise NotImplementedError
+
     async def forward_down(self, total: int) -> int:
         """Take so many bytes from a port, in one connection: the bytes."""
         raise NotImplementedError
@@ -99,6 +113,11 @@ class Client:
     async def forward_session(self) -> None:
         """A whole connection to a port, with one byte there and back."""
         raise NotImplementedError
+
+
+def selector(events: int) -> str:
+    """The label selector by which the load server is told how many changes there are."""
+    return f"events={events}"
 
 
 def query(command: Sequence[str], *, stdin: bool = False) -> str:
@@ -117,6 +136,7 @@ class BarePath:
 
     url: str
     pod: str
+    log_pod: str
     tls: ssl.SSLContext | None
     headers: dict[str, str] = field(default_factory=dict)
 
@@ -124,13 +144,23 @@ class BarePath:
     async def find(cls, place: Place) -> BarePath:
         """Read it from the kubeconfig: authorities, client certificates and static tokens."""
         read = await ClientConfiguration.load(kubeconfig=place.kubeconfig, context=place.context)
-        pod = f"/api/v1/namespaces/{place.namespace}/pods/{place.pod}"
+        pods = f"/api/v1/namespaces/{place.namespace}/pods"
         headers = {"Authorization": f"Bearer {read.token}"} if isinstance(read.token, str) else {}
-        return cls(read.url, pod, _context(read) if read.url.startswith("https") else None, headers)
+        tls = _context(read) if read.url.startswith("https") else None
+        return cls(read.url, f"{pods}/{place.pod}", f"{pods}/{place.log_pod}", tls, headers)
 
     def exec(self, command: Sequence[str], *, stdin: bool = False, scheme: str = "http") -> str:
         """The URL of an exec request, its scheme begun with ``http`` or ``ws``."""
         return f"{scheme}{self.url.removeprefix('http')}{self.pod}/exec?{query(command, stdin=stdin)}"
+
+    def log(self, lines: int, *, follow: bool) -> str:
+        """The URL of a request for the log."""
+        return f"{self.url}{self.log_pod}/log?follow={str(follow).lower()}&timestamps=true&tailLines={lines}"
+
+    def watch(self, resource: str, events: int) -> str:
+        """The URL of a watch."""
+        space = self.pod.rpartition("/pods/")[0]
+        return f"{self.url}{space}/{resource}?watch=1&resourceVersion=1&labelSelector={selector(events)}"
 
 
 def _context(read: ClientConfiguration) -> ssl.SSLContext:

@@ -9,8 +9,8 @@ from typing import ClassVar
 
 import anyio
 
-from benchmarks.clients.base import CHUNK, ECHO, Client
-from kubex_stream import BaseClient, ClientConfiguration, Pods, create_client
+from benchmarks.clients.base import CHUNK, ECHO, Client, selector
+from kubex_stream import BaseClient, ClientConfiguration, Pods, Watch, create_client
 
 __all__ = ("AioHttp", "AioHttpFast", "Httpx", "Picows")
 
@@ -27,6 +27,7 @@ class Ours(Client):
         async with self.client(configuration) as client:
             self.pods = Pods(client, namespace=place.namespace)
             self.exec, self.pod = self.pods.exec, place.pod
+            self.watches = Watch(client)
             yield
 
     def client(self, configuration: ClientConfiguration) -> BaseClient:
@@ -88,6 +89,25 @@ class Ours(Client):
     async def idle(self, command: Sequence[str]) -> AsyncGenerator[None, None]:
         async with self.exec.stream(self.pod, command):
             yield
+
+    async def log_read(self, lines: int) -> int:
+        return len(await self.pods.logs.read(self.place.log_pod, tail=lines, timestamps=True))
+
+    async def log_follow(self, lines: int) -> int:
+        got = 0
+        async with self.pods.logs.stream(self.place.log_pod, follow=True, tail=lines, timestamps=True) as log:
+            async for _ in log:
+                got += 1
+        return got
+
+    async def watch(self, resource: str, events: int) -> int:
+        got = 0
+        async with self.watches.stream(resource, label_selector=selector(events)) as changes:
+            async for _ in changes:
+                got += 1
+                if got == events:
+                    break
+        return got
 
 
 class AioHttp(Ours):

@@ -7,15 +7,15 @@ import importlib
 import io
 import time
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
-from benchmarks.clients.base import CHUNK, ECHO, Client
+from benchmarks.clients.base import CHUNK, ECHO, Client, selector
 
-__all__ = ("Kr8s", "Kubernetes", "KubernetesAsyncio", "KubernetesAsyncioPreload", "Lightkube")
+__all__ = ("Kr8s", "Kubernetes", "KubernetesAsyncio", "KubernetesAsyncioPreload", "Lightkube", "module")
 
 
-def _module(name: str) -> Any:
+def module(name: str) -> Any:
     """A library that need not be there, and whose types nobody here counts on."""
     return importlib.import_module(name)
 
@@ -38,8 +38,8 @@ class KubernetesAsyncio(Client):
 
     @asynccontextmanager
     async def opened(self) -> AsyncGenerator[None, None]:
-        client, config = _module("kubernetes_asyncio.client"), _module("kubernetes_asyncio.config")
-        api_client = _module("kubernetes_asyncio.stream").WsApiClient
+        client, config = module("kubernetes_asyncio.client"), module("kubernetes_asyncio.config")
+        api_client = module("kubernetes_asyncio.stream").WsApiClient
         place = self.place
         settings = client.Configuration()
         await config.load_kube_config(place.kubeconfig, context=place.context, client_configuration=settings)
@@ -124,7 +124,7 @@ class Kubernetes(Client):
 
     @asynccontextmanager
     async def opened(self) -> AsyncGenerator[None, None]:
-        client, config = _module("kubernetes.client"), _module("kubernetes.config")
+        client, config = module("kubernetes.client"), module("kubernetes.config")
         place = self.place
         settings = client.Configuration()
         config.load_kube_config(place.kubeconfig, context=place.context, client_configuration=settings)
@@ -133,7 +133,7 @@ class Kubernetes(Client):
             yield
 
     def _exec(self, command: Sequence[str], *, stdin: bool = False, preload: bool = False) -> Any:
-        return _module("kubernetes.stream").stream(
+        return module("kubernetes.stream").stream(
             self._api.connect_get_namespaced_pod_exec, self.place.pod, self.place.namespace, command=list(command),
             stdin=stdin, stdout=True, stderr=True, tty=False, binary=True, _preload_content=preload,
         )  # fmt: skip
@@ -178,11 +178,37 @@ class Kr8s(Client):
     @asynccontextmanager
     async def opened(self) -> AsyncGenerator[None, None]:
         place = self.place
-        api = await _module("kr8s.asyncio").api(
+        self._kr8s = await module("kr8s.asyncio").api(
             kubeconfig=place.kubeconfig, context=place.context, namespace=place.namespace
         )
-        self._pod = await _module("kr8s.asyncio.objects").Pod.get(place.pod, namespace=place.namespace, api=api)
+        self._pod = await self._get(place.pod)
+        self._log_pod: Any = None
         yield
+
+    async def _get(self, name: str) -> Any:
+        return await module("kr8s.asyncio.objects").Pod.get(name, namespace=self.place.namespace, api=self._kr8s)
+
+    async def _log(self, lines: int, **options: Any) -> Any:
+        self._log_pod = self._log_pod or await self._get(self.place.log_pod)
+        return self._log_pod.logs(timestamps=True, tail_lines=lines, **options)
+
+    async def log_read(self, lines: int) -> int:
+        return len("\n".join([line async for line in await self._log(lines)])) + 1
+
+    async def log_follow(self, lines: int) -> int:
+        got = 0
+        async for _ in await self._log(lines, follow=True, timeout=None):
+            got += 1
+        return got
+
+    async def watch(self, resource: str, events: int) -> int:
+        got, where = 0, self.place.namespace
+        async with aclosing(self._kr8s.watch(resource, namespace=where, label_selector=selector(events))) as changes:
+            async for _ in changes:
+                got += 1
+                if got == events:
+                    break
+        return got
 
     async def down(self, command: Sequence[str]) -> int:
         sink: Any = _Nowhere()
@@ -201,7 +227,7 @@ class Lightkube(Client):
 
     @asynccontextmanager
     async def opened(self) -> AsyncGenerator[None, None]:
-        lightkube = _module("lightkube")
+        lightkube = module("lightkube")
         place = self.place
         config = lightkube.KubeConfig.from_file(place.kubeconfig).get(context_name=place.context)
         self._client: Any = lightkube.AsyncClient(config=config, namespace=place.namespace)
@@ -225,3 +251,23 @@ class Lightkube(Client):
 
     async def session(self, command: Sequence[str]) -> None:
         await self.run(command)
+
+    async def log_read(self, lines: int) -> int:
+        log = self._client.log(self.place.log_pod, timestamps=True, tail_lines=lines)
+        return len("".join([line async for line in log]))
+
+    async def log_follow(self, lines: int) -> int:
+        got = 0
+        async for _ in self._client.log(self.place.log_pod, follow=True, timestamps=True, tail_lines=lines):
+            got += 1
+        return got
+
+    async def watch(self, resource: str, events: int) -> int:
+        core, got = module("lightkube.resources.core_v1"), 0
+        kind = {"pods": core.Pod, "configmaps": core.ConfigMap}[resource]
+        async with aclosing(self._client.watch(kind, labels={"events": str(events)})) as changes:
+            async for _ in changes:
+                got += 1
+                if got == events:
+                    break
+        return got

@@ -1,4 +1,4 @@
-"""HTTP of the load server: one pod, the documents that clients look at before they stream, and handshakes."""
+"""HTTP of the load server: two pods, the documents that clients look at before they stream, and handshakes."""
 
 from __future__ import annotations
 
@@ -15,11 +15,15 @@ from kubex_stream.protocol.channels import V4, V5
 from kubex_stream.protocol.portforward import LEGACY_PROTOCOL, TUNNEL_PROTOCOL
 from kubex_stream.testing.discovery import VERSION, discovery
 
-__all__ = ("POD", "Head", "answer", "handshake", "read_head")
+__all__ = ("ENDED", "POD", "WATCHED", "Head", "answer", "handshake", "read_head")
 
-#: The name of the only pod.
+#: The names of the pods: one that runs, and one that has ended, so that following its log comes to an end.
 POD: Final = "bench"
-_PATH: Final = f"/api/v1/namespaces/default/pods/{POD}"
+ENDED: Final = "bench-ended"
+_PODS: Final = "/api/v1/namespaces/default/pods"
+_PATH: Final = f"{_PODS}/{POD}"
+#: What can be watched.
+WATCHED: Final = (_PODS, "/api/v1/namespaces/default/configmaps")
 _ACCEPT: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _AGGREGATED: Final = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
 _CONTAINER: Final = {"name": "main", "image": "bench"}
@@ -45,6 +49,23 @@ _POD: Final[dict[str, Any]] = {
 }  # fmt: skip
 
 
+_TERMINATED: Final = {
+    "exitCode": 0, "reason": "Completed", "startedAt": "2026-01-01T00:00:00Z", "finishedAt": "2026-01-01T01:00:00Z", "containerID": "cri-o://b",
+}  # fmt: skip
+_ENDED_POD: Final[dict[str, Any]] = {
+    **_POD,
+    "metadata": {**_POD["metadata"], "name": ENDED, "uid": "e"},
+    "spec": {**_POD["spec"], "restartPolicy": "Never"},
+    "status": {
+        **_POD["status"], "phase": "Succeeded", "conditions": [],
+        "containerStatuses": [
+            {**_POD["status"]["containerStatuses"][0], "ready": False, "started": False, "state": {"terminated": _TERMINATED}}
+        ],
+    },
+}  # fmt: skip
+_BY_PATH: Final = {f"{_PODS}/{pod['metadata']['name']}": pod for pod in (_POD, _ENDED_POD)}
+
+
 @dataclass(frozen=True, slots=True)
 class Head:
     """A request's head.
@@ -61,6 +82,10 @@ class Head:
     def all(self, name: str) -> list[str]:
         """The values of a query parameter."""
         return [value for key, value in self.query if key == name]
+
+    def flag(self, name: str) -> bool:
+        """Whether a query parameter says so."""
+        return any(value.lower() in ("1", "true") for value in self.all(name))
 
 
 def read_head(wire: Wire, early: bytes = b"") -> Head | None:
@@ -82,16 +107,23 @@ def read_head(wire: Wire, early: bytes = b"") -> Head | None:
     return Head(target.path.rstrip("/"), tuple(parse_qsl(target.query, keep_blank_values=True)), headers, rest)
 
 
+def _listed(head: Head) -> list[dict[str, Any]]:
+    """The pods that a field selector leaves."""
+    terms = [term.partition("=") for text in head.all("fieldSelector") for term in text.split(",")]
+    wanted = {value.lstrip("=") for name, _, value in terms if name == "metadata.name"}
+    return [pod for pod in _BY_PATH.values() if not wanted or pod["metadata"]["name"] in wanted]
+
+
 def answer(wire: Wire, head: Head) -> None:
     """Answer a plain request."""
     address, wanted = head.headers.get("host", ""), head.headers.get("accept", "")
     aggregated = "as=APIGroupDiscoveryList" in wanted and head.path in ("/api", "/apis")
     kind, status = _AGGREGATED if aggregated else "application/json", "200 OK"
     document: dict[str, Any] | None
-    if head.path == _PATH:
-        document = _POD
-    elif head.path == _PATH.rpartition("/")[0]:
-        document = {"kind": "PodList", "apiVersion": "v1", "metadata": {"resourceVersion": "1"}, "items": [_POD]}
+    if head.path in _BY_PATH:
+        document = _BY_PATH[head.path]
+    elif head.path == _PODS:
+        document = {"kind": "PodList", "apiVersion": "v1", "metadata": {"resourceVersion": "1"}, "items": _listed(head)}
     elif head.path == "/version":
         document = VERSION
     else:

@@ -10,8 +10,10 @@ from typing import Self
 
 from benchmarks.load.execs import serve_exec
 from benchmarks.load.forwards import serve_legacy, serve_tunnel
-from benchmarks.load.http import answer, handshake, read_head
+from benchmarks.load.http import WATCHED, answer, handshake, read_head
+from benchmarks.load.logs import LOG, serve_log
 from benchmarks.load.messages import ClientLeft
+from benchmarks.load.watches import serve_watch
 from benchmarks.load.wire import PlainWire, TlsWire, Wire
 from kubex_stream.protocol.portforward import LEGACY_PROTOCOL, TUNNEL_PROTOCOL
 from kubex_stream.testing.tls import Certificates
@@ -87,7 +89,12 @@ def _requests(wire: Wire) -> None:
     while head := read_head(wire, early):
         early = head.early
         if "upgrade" not in head.headers:
-            answer(wire, head)
+            if head.path == LOG:
+                serve_log(wire, head)
+            elif head.path in WATCHED and head.flag("watch"):
+                return serve_watch(wire, head)
+            else:
+                answer(wire, head)
             continue
         protocol = handshake(wire, head)
         if protocol == TUNNEL_PROTOCOL:

@@ -33,14 +33,14 @@ _TOGETHER: Final = 512 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Whole frames that are sent together.
+    """Whole frames, or chunks, that are sent together.
 
     :ivar data: all of it
     :ivar records: the same, cut into TLS records
     :ivar payload: bytes of it that count for whoever measures
     """
 
-    data: bytes
+    data: bytes | memoryview
     records: tuple[memoryview, ...]
     payload: int
 
