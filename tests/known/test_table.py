@@ -18,6 +18,7 @@ ITEMS: Final = [
     *(f"C-{number}" for number in range(1, 14)),
     *(f"P-{number}" for number in range(1, 7)),
     *(f"R-{number}" for number in range(1, 9)),
+    *(f"D-{number}" for number in range(1, 20)),
     *(str(number) for number in range(1, 91)),
     *(str(number) for number in range(92, 102)),
 ]
