@@ -1,221 +1,60 @@
-"""Reading one container's log to its end, in as many answers as that takes.
+"""Following one container's log to its end, in as many answers as that takes.
 
 Rules of this file:
 - How an answer ends says little: a server that shuts down ends it in order, as the end of the container does, and a container may begin again.
   So the pod is asked.  A log is complete when an answer has ended in order that was opened after the container had been seen ended.
-- Every further answer begins where the lines overlap (:mod:`kubex_stream.logs.position`).  Where they do not, the log is another one: the
-  rest of the one before is read with ``previous``, before the first new line is handed out.
+- Every further answer begins where the lines overlap (:mod:`kubex_stream.logs.position`).  Where they do not, the log is another one
+  (:mod:`kubex_stream.api.log_lives`).
 - A line that its answer does not end is kept back: the next answer has it whole.  Only of a complete log it is the last line.
 - Silence is not told apart from a dead connection but ended: after the limit the log is asked for again, which costs a request and changes
-  nothing for a container that is merely quiet.  Time counts only while we wait for the server.
+  nothing for a container that is merely quiet.
+- Only what does not answer fails.  A container that is quiet for hours behind connections that are cut every minute does not.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from dataclasses import replace
-from typing import Final, Literal, Protocol
+from typing import Final
 
 import anyio
 
-from kubex_stream.api.log_contact import PASSING, LogContact, is_waiting
-from kubex_stream.client.request import Request, StreamedResponse
-from kubex_stream.errors import ApiError, ConnectionFailed, ConnectionLost, NotFound, StreamTimeout
-from kubex_stream.logs.line import LogSource
+from kubex_stream.api.log_contact import PASSING, REFUSALS, is_waiting, look_again
+from kubex_stream.api.log_cursor import TROUBLE, LogCursor, Silent
+from kubex_stream.api.log_lives import LogLives
+from kubex_stream.errors import ApiError, ConnectionLost, NotFound, StreamTimeout
 from kubex_stream.logs.lines import NO_LOG, LineSplitter
-from kubex_stream.logs.position import LogPosition, Overlap
 from kubex_stream.logs.status import ContainerView
-from kubex_stream.logs.wanted import Wanted
 
-__all__ = ("Hand", "LogReader")
+__all__ = ("LogReader",)
 
-
-class Hand(Protocol):
-    """Takes what has been read, and waits while there is no room for it."""
-
-    async def __call__(self, source: LogSource, lines: list[bytes], *, whole: bool = True) -> None:
-        """Take lines, with their times.
-
-        :param whole: whether the last one has its end
-        """
+#: Seconds that an answer has to stay open for the server to count as one that answers.
+_STEADY: Final = 1.0
 
 
-#: Seconds between two looks at a container that does not run.
-_LOOK: Final = 1.0
-_TROUBLE: Final = (ConnectionFailed, ConnectionLost, StreamTimeout, ApiError)
-
-
-class _Silent(StreamTimeout):
-    """Nothing came for too long."""
+class _AskAgain(Exception):
+    """What is in this answer may have been taken from another one."""
 
 
 class LogReader:
-    """Reads a log once.
+    """Follows a log once.
 
-    :param contact: asks the server about the container
     :param view: the container as it was seen last
-    :param hand: takes the lines
     """
 
-    def __init__(self, contact: LogContact, wanted: Wanted, view: ContainerView, hand: Hand) -> None:
-        self._contact = contact
-        self._source = contact.source
-        self._wanted = wanted
+    def __init__(self, cursor: LogCursor, view: ContainerView) -> None:
+        self._cursor = cursor
+        self._contact = cursor.contact
+        self._source = cursor.source
         self._view = view
-        self._hand = hand
-        self._position = LogPosition()
+        self._lives = LogLives(cursor, view)
         self._tail = b""
-        #: Which of its lives has been read to its end, and which one is being read.
-        self._complete: int | None = None
-        self._restarts = view.restarts
         self._answers = 0
-        self._progress = self._no_log = False
+        #: Of the last answer: when it was opened; whether anything came; whether it was no log; whether it went on from the last line.
+        self._opened: float | None = None
+        self._came = self._no_log = self._proven = False
         #: How the last answer ended, where that was not in order.
         self._broken: Exception | None = None
         self._resuming: tuple[str, Exception | None] | None = None
-
-    async def mark(self) -> None:
-        """Begin here and now: find the last line that is not wanted, since only a line says where to go on after a cut.
-
-        :raises ApiError: the server refused
-        :raises ConnectionLost: the connection broke
-        """
-        request, lines, found = self._request(Wanted(tail=1)), LineSplitter(), list[bytes]()
-        self._wanted = replace(self._wanted, tail=None)
-        try:
-            async with self._contact.client.stream(request) as response:
-                async for piece in response:
-                    found += lines.feed(piece)
-        except ApiError as error:
-            if not is_waiting(error):
-                raise
-        if found and not found[-1].startswith(NO_LOG):
-            self._position.advance(found[-1:])
-
-    # One answer -------------------------------------------------------------------------------------------------------
-
-    async def read(self) -> None:
-        """Read what is there, without following.
-
-        :raises ApiError: the server refused, or there is no log
-        :raises ConnectionLost: it broke; what had come was handed out before
-        """
-        async with self._contact.client.stream(self._request(self._wanted)) as response:
-            self._note_opening(response)
-            lines, pieces = LineSplitter(), aiter(response)
-            while piece := await self._next(pieces):
-                await self._take(lines.feed(piece))
-            if rest := lines.rest():
-                await self._take([rest], whole=False)
-
-    async def copy(self, *, timestamps: bool) -> None:
-        """Read what is there, as it is and without looking at it; otherwise as :meth:`read`.
-
-        :param timestamps: whether every line has its time
-        """
-        request = self._request(self._wanted, timestamps=timestamps)
-        async with self._contact.client.stream(request) as response:
-            self._note_opening(response)
-            pieces = aiter(response)
-            while piece := await self._next(pieces):
-                await self._hand(self._source, [piece], whole=False)
-
-    async def _take(self, lines: list[bytes], *, whole: bool = True) -> None:
-        if not lines:
-            return
-        if not self._position.begun and lines[0].startswith(NO_LOG):
-            raise NotFound(f"the node has no log of {self._source} any more", status_code=404)
-        self._position.advance(lines)
-        self._progress = True
-        self._contact.works()
-        await self._hand(self._source, lines, whole=whole)
-
-    def _request(self, wanted: Wanted, *, timestamps: bool = True) -> Request:
-        query = [*wanted.query(), ("timestamps", str(timestamps).lower())]
-        if self._position.begun:
-            query = [pair for pair in query if pair[0] not in ("sinceTime", "sinceSeconds", "tailLines")]
-            query.append(("sinceTime", self._position.since))
-        if self._source.container:
-            query.insert(0, ("container", self._source.container))
-        return Request(path=self._contact.path, query=query, **self._contact.settings.given)
-
-    async def _answer(self) -> None:
-        """One answer of a log that is followed; returns at its end in order."""
-        overlap, lines, checked = self._position.overlap(), LineSplitter(), False
-        self._no_log, first = False, True
-        async with self._contact.client.stream(self._request(self._wanted)) as response:
-            self._note_opening(response)
-            pieces = aiter(response)
-            while piece := await self._next(pieces):
-                self._no_log = self._no_log or (first and piece.startswith(NO_LOG))
-                first = False
-                new = overlap.new(lines.feed(piece))
-                if new and overlap.continuity == "broken" and not checked:
-                    checked = True
-                    await self._bridge()
-                if new:
-                    self._tell_of_resuming(lines=True)
-                    await self._take(new)
-        rest = lines.rest()
-        self._tail = rest if rest and not self._no_log and overlap.new([rest]) else b""
-
-    def _note_opening(self, response: StreamedResponse) -> None:
-        if response.status_code == 204:
-            raise ApiError(f"container {self._source} is waiting to start: its pod has no node yet", status_code=400)
-        self._answers += 1
-        self._tell_of_resuming(lines=False)
-
-    async def _next(self, pieces: AsyncIterator[bytes]) -> bytes:
-        """The next piece of an answer; nothing at its end."""
-        piece, limit = b"", self._contact.settings.inactivity
-        with anyio.move_on_after(limit) as scope:
-            piece = await anext(pieces, b"")
-        if scope.cancelled_caught:
-            raise _Silent(f"nothing came for {limit:g} s")
-        return piece
-
-    # Between two logs -------------------------------------------------------------------------------------------------
-
-    async def _bridge(self) -> None:
-        """The last line is not in this answer: hand out what the log before it had after that line."""
-        view = await self._contact.look(self._view)
-        restarted = view.restarts != self._restarts
-        lives = None if self._complete is None else view.restarts - self._complete
-        self._restarts = view.restarts
-        whole = lives == 1
-        if not whole:
-            found = await self._read_previous()
-            whole = found == "whole" or (found == "broken" and lives == 2)
-        if not whole:
-            self._contact.say(
-                "gap", "lines may be missing: the last one that was read is in no log that can still be asked for"
-            )
-        if restarted:
-            self._contact.say("restarted", f"the container has been restarted; {view.restarts} times by now")
-
-    async def _read_previous(self) -> Literal["open", "whole", "broken", "none"]:
-        wanted, whole = Wanted(previous=True), False
-        while True:
-            overlap, lines = self._position.overlap(), LineSplitter()
-            try:
-                async with self._contact.client.stream(self._request(wanted)) as response:
-                    pieces = aiter(response)
-                    while piece := await self._next(pieces):
-                        await self._take_previous(overlap, lines.feed(piece))
-                    await self._take_previous(overlap, [rest] if (rest := lines.rest()) else [], whole=False)
-                return "whole" if whole else overlap.continuity
-            except _TROUBLE as error:
-                if isinstance(error, ApiError) and error.status_code not in PASSING:
-                    return "whole" if whole else "none"
-                self._contact.fails()
-                await self._contact.pause(error)
-            whole = whole or overlap.continuity == "whole"
-
-    async def _take_previous(self, overlap: Overlap, lines: list[bytes], *, whole: bool = True) -> None:
-        if not (lines and lines[0].startswith(NO_LOG)):
-            await self._take(overlap.new(lines), whole=whole)
-
-    # Following --------------------------------------------------------------------------------------------------------
 
     async def follow(self) -> None:
         """Read until there will be no more.
@@ -226,20 +65,107 @@ class LogReader:
         """
         while True:
             await self._started()
+            await self._lives.notice(self._view)
             seen, error = self._view, await self._attempt()
             if error is None and seen.state in ("stopped", "over", "unknown"):
                 await self._finish(seen.restarts)
                 if seen.state != "stopped" or not await self._begins_again(seen.restarts):
                     return
                 continue
-            await self._contact.pause(error)
+            await self._contact.pause(error, ... if self._answers else self._contact.settings.start_timeout)
             self._view = await self._contact.look(self._view)
             if self._view.state == "over" and isinstance(error, ApiError) and is_waiting(error):
                 raise error
-            if self._view.state == "gone":
+            if self._view.state == "gone" or (self._view.state == "unknown" and isinstance(error, NotFound)):
                 await self._end_without_pod()
                 return
             self._will_resume(error)
+
+    # One answer -------------------------------------------------------------------------------------------------------
+
+    async def _attempt(self) -> Exception | None:
+        """One answer; how it failed, where that will pass."""
+        while True:
+            taken, self._opened, self._came = self._cursor.taken, None, False
+            try:
+                await self._answer()
+                self._broken = None
+                if self._cursor.taken == taken and self._answers > 1:
+                    self._unproductive()
+                return None
+            except _AskAgain:
+                continue
+            except TROUBLE as error:
+                self._check_passing(error)
+                if not isinstance(error, NotFound):
+                    self._broken = error
+                if isinstance(error, Silent):
+                    self._contact.works()
+                    self._had_nothing()
+                else:
+                    self._unproductive()
+                return error
+
+    async def _answer(self) -> None:
+        """One answer; returns at its end in order."""
+        cursor = self._cursor
+        overlap, lines = cursor.position.overlap(), LineSplitter()
+        self._no_log, bridged = False, False
+        async with cursor.ask(cursor.wanted) as pieces:
+            self._note_opening()
+            while piece := await cursor.next(pieces):
+                self._no_log = self._no_log or (not self._came and piece.startswith(NO_LOG))
+                self._came = True
+                new = overlap.new(lines.feed(piece))
+                if not new:
+                    continue
+                if overlap.continuity == "broken" and not bridged:
+                    bridged = True
+                    await self._bridge()
+                self._tell_of_resuming(lines=True)
+                self._lives.entered()
+                await cursor.take(new)
+        rest = lines.rest()
+        self._tail = rest if rest and not self._no_log and overlap.new([rest]) else b""
+        if self._tail and overlap.continuity == "broken" and not bridged:
+            await self._bridge()
+        self._proven = overlap.continuity != "open"
+
+    async def _bridge(self) -> None:
+        view = await self._contact.look(self._view)
+        if view.state == "gone" and view.why:
+            raise NotFound(f"the log of {self._source} has ended: {view.why}", status_code=404)
+        if await self._lives.bridge(view):
+            raise _AskAgain
+
+    def _unproductive(self) -> None:
+        """An answer brought nothing: the next one is asked for later, unless this one was open for some time."""
+        if self._opened is not None and anyio.current_time() - self._opened >= _STEADY:
+            self._contact.works()
+            self._had_nothing()
+        self._contact.fails()
+
+    def _had_nothing(self) -> None:
+        """An answer that was open for some time without a byte had none to give: what comes from now on is wanted, not its end."""
+        if not self._came and not self._cursor.position.begun:
+            self._cursor.wanted = replace(self._cursor.wanted, tail=None)
+
+    def _check_passing(self, error: Exception) -> None:
+        """Raise what will not pass; at the beginning, also what may."""
+        if isinstance(error, ApiError):
+            passing = error.status_code in PASSING or is_waiting(error)
+            passing = passing or (bool(self._answers) and error.status_code in (404, *REFUSALS))
+            if not passing:
+                raise error
+        elif not self._answers and not isinstance(error, ConnectionLost):
+            raise error
+
+    # What is told -----------------------------------------------------------------------------------------------------
+
+    def _note_opening(self) -> None:
+        self._answers += 1
+        self._opened = anyio.current_time()
+        self._tell_of_resuming(lines=False)
 
     def _will_resume(self, error: Exception | None) -> None:
         """Have it told, once that is so: of a connection that was lost when there is another one, else when lines come."""
@@ -251,67 +177,24 @@ class LogReader:
     def _tell_of_resuming(self, *, lines: bool) -> None:
         if self._resuming is not None:
             message, error = self._resuming
-            if lines or not (error is None or isinstance(error, _Silent)):
+            if lines or not (error is None or isinstance(error, Silent)):
                 self._resuming = None
                 self._contact.say("resumed", message, error)
 
-    async def _attempt(self) -> Exception | None:
-        """One answer; how it failed, where that will pass."""
-        self._progress = False
-        try:
-            await self._answer()
-        except _Silent as error:
-            self._broken = error
-            return error
-        except _TROUBLE as error:
-            self._check_passing(error)
-            if not isinstance(error, NotFound):
-                self._broken = error
-            self._contact.fails()
-            return error
-        self._broken = None
-        if not self._progress and self._answers > 1:
-            self._contact.fails()
-        return None
-
-    def _check_passing(self, error: Exception) -> None:
-        """Raise what will not pass; at the beginning, also what may."""
-        if isinstance(error, ApiError):
-            passing = error.status_code in PASSING or is_waiting(error)
-            if not passing and not (isinstance(error, NotFound) and self._answers):
-                raise error
-        elif not self._answers and not isinstance(error, ConnectionLost):
-            raise error
-
-    async def _end_without_pod(self) -> None:
-        broken = self._broken
-        if broken is not None:
-            raise ConnectionLost(
-                f"the log of {self._source} may be cut: its pod is gone, and before, {broken}"
-            ) from broken
-        await self._finish(self._restarts)
-
-    async def _finish(self, restarts: int) -> None:
-        """Everything of this life has come."""
-        tail, self._tail, self._complete = self._tail, b"", restarts
-        if self._no_log:
-            self._contact.say("gap", "lines may be missing: the node has no log of this container any more")
-        if tail:
-            await self._take([tail], whole=False)
-        self._wanted = replace(self._wanted, since=None, tail=None)  # of the next life everything is wanted
+    # Beginnings and ends ----------------------------------------------------------------------------------------------
 
     async def _started(self) -> None:
         """Wait until the container has been started once."""
         if self._view.state != "waiting":
             return
         why: str | None = None
-        limit = self._contact.settings.start_timeout
+        limit, begun = self._contact.settings.start_timeout, anyio.current_time()
         with anyio.move_on_after(limit):
             while self._view.state == "waiting":
                 if self._view.why != why:
                     why = self._view.why
                     self._contact.say("waiting", f"the container has not started: {why or 'no reason is given'}")
-                await anyio.sleep(_LOOK)
+                await look_again(begun)
                 self._view = await self._contact.look(self._view)
         if self._view.state == "waiting":
             raise StreamTimeout(f"{self._source} has not started within {limit:g} s: {why or 'no reason is given'}")
@@ -321,10 +204,31 @@ class LogReader:
 
     async def _begins_again(self, restarts: int) -> bool:
         """Wait until the container runs again; whether it does."""
+        begun = anyio.current_time()
         while True:
             self._view = await self._contact.look(self._view)
             if self._view.restarts > restarts and self._view.state != "waiting":
                 return True
             if self._view.state in ("over", "gone", "unknown"):
                 return False
-            await anyio.sleep(_LOOK)
+            await look_again(begun)
+
+    async def _end_without_pod(self) -> None:
+        broken = self._broken
+        if broken is not None:
+            raise ConnectionLost(
+                f"the log of {self._source} may be cut: its pod is gone, and before, {broken}"
+            ) from broken
+        await self._finish(self._view.restarts)
+
+    async def _finish(self, life: int) -> None:
+        """Everything of this life has come."""
+        tail, self._tail = self._tail, b""
+        if self._no_log:
+            self._contact.say("gap", "lines may be missing: the node has no log of this container any more")
+        if tail:
+            self._lives.entered()
+            await self._cursor.take([tail], whole=False)
+        self._lives.finished(life, proven=self._proven or self._no_log)
+        # Of the next life everything is wanted.
+        self._cursor.wanted = replace(self._cursor.wanted, since=None, tail=None)

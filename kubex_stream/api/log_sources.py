@@ -45,10 +45,14 @@ class LogSelection:
             raise ValueError("name a pod, or give a label_selector, and not both")
         if self.pod is not None:
             check_name("pod", self.pod)
+        elif not isinstance(self.label_selector, str):
+            raise TypeError(f"label_selector is text, as 'app=web', not {type(self.label_selector).__name__}")
         elif not self.label_selector:
             raise ValueError("label_selector is empty, which would be every pod there is; name one, as 'app=web'")
         if isinstance(self.container, str):
             check_name("container", self.container)
+        elif self.container is not None and not callable(self.container):
+            raise TypeError(f"container is a name, or a function of a pod, not {type(self.container).__name__}")
         if self.container is not None and self.all_containers:
             raise ValueError("container names one, and all_containers=True all of them: give one of the two")
 
@@ -85,7 +89,7 @@ class LogSelection:
         metadata = pod["metadata"]
         name, uid = str(metadata["name"]), str(metadata.get("uid") or "")
         return [
-            FoundLog(LogSource(self.namespace, name, container), uid, view_of(pod, container))
+            FoundLog(LogSource(self.namespace, name, container), uid, view_of(pod, container), self.pod is not None)
             for container in self._containers(pod, name)
         ]
 

@@ -14,12 +14,14 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Generic, Self, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
 import anyio
+import anyio.lowlevel
 from anyio.abc import TaskGroup
 
 from kubex_stream.api.log_contact import LogContact, ReaderSettings, Tell
+from kubex_stream.api.log_cursor import LogCursor
 from kubex_stream.api.log_reader import LogReader
 from kubex_stream.client.base import BaseClient
 from kubex_stream.errors import KubexClientException
@@ -44,11 +46,25 @@ class FoundLog:
 
     :ivar uid: its pod's; "" where the pod may not be read
     :ivar view: its container, as it was seen
+    :ivar granted: whether the pod was read by its name, not from a list
     """
 
     source: LogSource
     uid: str
     view: ContainerView
+    granted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Planned:
+    """A log that waits for its turn.
+
+    :ivar failed: what it has failed with already
+    """
+
+    cursor: LogCursor
+    view: ContainerView
+    failed: KubexClientException | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,22 +73,29 @@ class LogPlan:
 
     :ivar find: which logs there are to read
     :ivar shaper: makes items of lines
+    :ivar rest: makes items of what is left at the end, in order; None where nothing can be
     :ivar limit: of bytes; None for none
     :ivar plain: the bytes of one log as they come, where that is all that is wanted; with their times or not
     :ivar max_requests: logs that are read at once
     :ivar ignore_errors: whether the other logs are read on when one fails
     :ivar tell: is told what happens
+    :raises TypeError: ``tell`` cannot be called
     """
 
     find: Callable[[], Awaitable[Sequence[FoundLog]]]
     wanted: Wanted
     settings: ReaderSettings
     shaper: Shaper
+    rest: Callable[[LogSource], Iterator[Any]] | None
     limit: Limit | None
     plain: bool | None
     max_requests: int
     ignore_errors: bool
     tell: Tell | None
+
+    def __post_init__(self) -> None:
+        if self.tell is not None and not callable(self.tell):
+            raise TypeError(f"on_event is a function of an event, not {type(self.tell).__name__}")
 
 
 class LogStream(Generic[ItemT_co]):
@@ -87,7 +110,7 @@ class LogStream(Generic[ItemT_co]):
         self._plan = plan
         self._tasks: TaskGroup | None = None
         self._scopes: list[anyio.CancelScope] = []
-        self._waiting: deque[tuple[LogContact, LogReader]] = deque()
+        self._waiting: deque[_Planned] = deque()
         self._reading = 0
         self._found: tuple[LogSource, ...] = ()
         self._capacity = client.options.stream_buffer_size
@@ -96,6 +119,7 @@ class LogStream(Generic[ItemT_co]):
         self._items: Iterator[ItemT_co] = iter(())
         self._error: Exception | None = None
         self._late: UnicodeDecodeError | None = None
+        self._rest = plan.rest
         self._ended = self._receiving = False
         self._filled = anyio.Event()
         self._emptied = anyio.Event()
@@ -118,7 +142,7 @@ class LogStream(Generic[ItemT_co]):
                 f"{len(found)} logs would be followed at once, and max_requests is {plan.max_requests}: raise it, or name fewer"
             )
         self._found = tuple(each.source for each in found)
-        self._waiting.extend([await self._reader(each) for each in found])
+        self._waiting.extend([await self._planned(each) for each in found])
         self._reading = min(len(found), plan.max_requests)
         self._ended = not found
         tasks = self._tasks = anyio.create_task_group()
@@ -133,6 +157,7 @@ class LogStream(Generic[ItemT_co]):
         assert self._tasks is not None
         self._ended = True
         self._batches.clear()
+        self._items, self._late, self._rest = iter(()), None, None
         self._tasks.cancel_scope.cancel()
         await self._tasks.__aexit__(None, None, None)
 
@@ -144,7 +169,7 @@ class LogStream(Generic[ItemT_co]):
             with anyio.CancelScope() as scope:
                 self._scopes.append(scope)
                 while self._waiting:
-                    await self._read(*self._waiting.popleft())
+                    await self._read(self._waiting.popleft())
         except Exception as error:  # noqa: BLE001  # raised where the lines are taken
             if self._error is None:
                 self._error = error
@@ -157,23 +182,32 @@ class LogStream(Generic[ItemT_co]):
                 self._ended = True
             self._filled.set()
 
-    async def _reader(self, found: FoundLog) -> tuple[LogContact, LogReader]:
+    async def _planned(self, found: FoundLog) -> _Planned:
         plan = self._plan
-        contact = LogContact(self._client, found.source, plan.settings, uid=found.uid, tell=self._tell)
-        reader = LogReader(contact, plan.wanted, found.view, self._hand)
-        if plan.wanted.follow and plan.wanted.tail == 0:
-            await reader.mark()
-        return contact, reader
-
-    async def _read(self, contact: LogContact, reader: LogReader) -> None:
-        plan = self._plan
+        contact = LogContact(
+            self._client, found.source, plan.settings, uid=found.uid, granted=found.granted, tell=self._tell
+        )
+        cursor = LogCursor(contact, plan.wanted, self._hand)
         try:
+            if plan.wanted.follow and plan.wanted.tail == 0:
+                await cursor.mark()
+        except KubexClientException as error:
+            if not plan.ignore_errors:
+                raise
+            return _Planned(cursor, found.view, error)
+        return _Planned(cursor, found.view)
+
+    async def _read(self, planned: _Planned) -> None:
+        plan, contact = self._plan, planned.cursor.contact
+        try:
+            if planned.failed is not None:
+                raise planned.failed
             if plan.wanted.follow:
-                await reader.follow()
+                await LogReader(planned.cursor, planned.view).follow()
             elif plan.plain is not None:
-                await reader.copy(timestamps=plan.plain)
+                await planned.cursor.copy(timestamps=plan.plain)
             else:
-                await reader.read()
+                await planned.cursor.read()
         except _Enough:
             pass
         except KubexClientException as error:
@@ -254,10 +288,15 @@ class LogStream(Generic[ItemT_co]):
         if self._tasks is None:
             raise RuntimeError("the stream is not open: async with pods.logs.stream(…) as log")
         if self._ended:
+            await anyio.lowlevel.checkpoint()  # whoever cancels us all means no end of the log
             error, self._error = self._error, None
             if error is not None:
                 raise error
-            raise StopAsyncIteration
+            if self._rest is None:
+                raise StopAsyncIteration
+            rest, self._rest = self._rest, None
+            self._items = rest(self._found[0])
+            return
         if self._receiving:
             raise anyio.BusyResourceError("waiting for the next line of")
         self._receiving = True

@@ -17,8 +17,8 @@ from kubex_stream.core.params import Timeout, TimeoutTypes
 from kubex_stream.errors import ApiError, NotFound
 from kubex_stream.logs.line import LogLine
 from kubex_stream.logs.lines import NO_LOG
-from kubex_stream.logs.shapes import Limit, Shape, line_shaper, raw_shaper
-from kubex_stream.logs.wanted import Since, Wanted
+from kubex_stream.logs.shapes import Limit, RawShaper, Shape, line_shaper
+from kubex_stream.logs.wanted import Since, Wanted, check_count
 
 __all__ = ("Logs",)
 
@@ -286,7 +286,7 @@ class Logs:
         :param max_requests: logs that are read at once.  More are followed by nobody; without ``follow``, one after the other is read
         :param ignore_errors: read the other logs on when one fails, which an event tells
         :param inactivity: seconds; a server that is silent for longer while a log is followed is asked for it again, since its connection
-            may be dead.  None: never
+            may be dead; where nothing is followed, that is an error.  None: never
         :param start_timeout: seconds for a container that is to be followed to start; None for ever
         :param retry_for: seconds for which a log may fail without a line between, before it is given up; None for ever
         :param on_event: is called with a :class:`~kubex_stream.LogEvent` when a log waits, resumes, restarts, has a gap, fails or ends;
@@ -299,8 +299,7 @@ class Logs:
         """
         wanted = Wanted(follow=follow, previous=previous, since=since, tail=tail, limit_bytes=limit_bytes)
         shape = Shape(lines=lines, timestamps=timestamps, encoding=encoding, errors=errors)
-        if max_requests < 1:
-            raise ValueError(f"max_requests is a whole number, at least 1, not {max_requests!r}")
+        check_count("max_requests", max_requests, 1)
         given: dict[str, Any] = {"timeout": request_timeout, "headers": headers or {}}
         selection = LogSelection(
             client=self._client,
@@ -315,16 +314,18 @@ class Logs:
             raise ValueError("lines=False is for one container: bytes do not say whose they are, lines do")
         plain = timestamps if not lines and not follow else None
         settings = ReaderSettings(
-            inactivity=_seconds("inactivity", inactivity) if follow else None,
+            inactivity=_seconds("inactivity", inactivity),
             start_timeout=_seconds("start_timeout", start_timeout),
             retry_for=_seconds("retry_for", retry_for),
             given=given,
         )
+        raw = None if lines else RawShaper(shape, stamped=plain is None)
         plan = LogPlan(
             find=selection.find,
             wanted=wanted,
             settings=settings,
-            shaper=line_shaper(shape) if lines else raw_shaper(shape, stamped=plain is None),
+            shaper=raw or line_shaper(shape),
+            rest=None if raw is None else raw.rest,
             limit=None if limit_bytes is None else Limit(limit_bytes, shape if plain is None else None),
             plain=plain,
             max_requests=max_requests,

@@ -127,6 +127,8 @@ def add_logs(app: typer.Typer, line: CommandLine) -> None:
         }
         if most < 1:
             raise UsageError("--max-log-requests must be higher than zero")
+        if limit_bytes < 0:
+            raise UsageError("--limit-bytes must be greater than 0")
         request = LogsRequest(target, selector, container, all_pods, prefix or all_pods, given)
         return lambda: run_async(lambda: logs_command(settings, request), settings.backend)
 

@@ -10,7 +10,7 @@ from typing import Any, Final
 from kubex_stream.logs.line import LogLine, LogSource
 from kubex_stream.logs.lines import split_stamp
 
-__all__ = ("Limit", "Shape", "Shaper", "line_shaper", "raw_shaper")
+__all__ = ("Limit", "RawShaper", "Shape", "Shaper", "line_shaper")
 
 #: Makes items of lines that still have their times.
 Shaper = Callable[[LogSource, Sequence[bytes], bool], Iterator[Any]]
@@ -55,7 +55,11 @@ def line_shaper(shape: Shape) -> Shaper:
 
     def shaped(source: LogSource, lines: Sequence[bytes], whole: bool) -> Iterator[LogLine[Any]]:
         def made(line: bytes, complete: bool = True) -> LogLine[Any]:
-            if line[_LENGTH - 1 : _LENGTH + 1] == b"Z " and line[10:11] == b"T":
+            if (
+                line.find(b" ", 0, _LENGTH + 1) == _LENGTH
+                and line[10:11] == b"T"
+                and line[_LENGTH - 1 : _LENGTH] == b"Z"
+            ):
                 stamp, data = line[:_LENGTH], line[_LENGTH + 1 :]
             else:
                 stamp, data = split_stamp(line)
@@ -71,27 +75,40 @@ def line_shaper(shape: Shape) -> Shaper:
     return shaped
 
 
-def raw_shaper(shape: Shape, *, stamped: bool) -> Shaper:
+class RawShaper:
     """Makes bytes or text of what comes, for one source.
 
     :param stamped: whether it comes as lines with their times, to be put together again
     """
-    make = codecs.getincrementaldecoder(shape.encoding)(shape.errors) if shape.encoding is not None else None
 
-    def shaped(source: LogSource, lines: Sequence[bytes], whole: bool) -> Iterator[Any]:
-        data = b"\n".join(map(shape.visible, lines) if stamped else lines) + (b"\n" if whole else b"")
-        if make is None:
+    def __init__(self, shape: Shape, *, stamped: bool) -> None:
+        self._shape = shape
+        self._stamped = stamped
+        self._decoder = (
+            codecs.getincrementaldecoder(shape.encoding)(shape.errors) if shape.encoding is not None else None
+        )
+
+    def __call__(self, source: LogSource, lines: Sequence[bytes], whole: bool) -> Iterator[Any]:
+        """What there is of these lines."""
+        visible = map(self._shape.visible, lines) if self._stamped else lines
+        data = b"\n".join(visible) + (b"\n" if whole else b"")
+        if self._decoder is None:
             yield data
-            return
-        try:
-            text = make.decode(data)
-        except UnicodeDecodeError as error:
-            make.reset()
-            raise _explained(error, source) from None
-        if text:
+        elif text := self._text(source, data, final=False):
             yield text
 
-    return shaped
+    def rest(self, source: LogSource) -> Iterator[Any]:
+        """What there is at the end: of a character that has not come whole."""
+        if self._decoder is not None and (text := self._text(source, b"", final=True)):
+            yield text
+
+    def _text(self, source: LogSource, data: bytes, *, final: bool) -> str:
+        assert self._decoder is not None
+        try:
+            return self._decoder.decode(data, final)
+        except UnicodeDecodeError as error:
+            self._decoder.reset()
+            raise _explained(error, source) from None
 
 
 def _decoded(data: bytes, encoding: str, errors: str, source: LogSource) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TypeAlias
 
-__all__ = ("Since", "Wanted")
+__all__ = ("Since", "Wanted", "check_count")
 
 #: Seconds or a time span back from now, or a moment, with its time zone.
 Since: TypeAlias = float | timedelta | datetime
@@ -32,15 +32,18 @@ class Wanted:
     limit_bytes: int | None = None
 
     def __post_init__(self) -> None:
-        _check_count("tail", self.tail, 0)
-        _check_count("limit_bytes", self.limit_bytes, 1)
+        check_count("tail", self.tail, 0)
+        check_count("limit_bytes", self.limit_bytes, 1)
         if self.since is not None:
             _check_since(self.since)
         if self.follow and self.previous:
             raise ValueError("previous=True is a log that nobody writes to any more, so there is nothing to follow")
 
-    def query(self) -> list[tuple[str, str]]:
-        """As the query of a request; without the limit."""
+    def query(self, elapsed: float = 0.0) -> list[tuple[str, str]]:
+        """As the query of a request; without the limit.
+
+        :param elapsed: seconds since it was wanted, by which a span back from then is longer by now
+        """
         found: list[tuple[str, str]] = []
         if self.follow:
             found.append(("follow", "true"))
@@ -50,13 +53,17 @@ class Wanted:
             found.append(("sinceTime", self.since.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")))
         elif self.since is not None:
             seconds = self.since.total_seconds() if isinstance(self.since, timedelta) else self.since
-            found.append(("sinceSeconds", str(max(1, math.ceil(seconds)))))
+            found.append(("sinceSeconds", str(max(1, math.ceil(seconds + elapsed)))))
         if self.tail is not None:
             found.append(("tailLines", str(self.tail)))
         return found
 
 
-def _check_count(name: str, value: object, least: int) -> None:
+def check_count(name: str, value: object, least: int) -> None:
+    """Refuse what is no whole number of at least ``least``; None is nothing to refuse.
+
+    :raises TypeError, ValueError: it is none
+    """
     if value is None:
         return
     if isinstance(value, bool) or not isinstance(value, int):

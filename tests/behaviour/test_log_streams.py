@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import AsyncGenerator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -14,13 +12,13 @@ import pytest
 if sys.platform == "win32":
     pytest.skip("the embedded cluster is POSIX only", allow_module_level=True)
 
-from kubex_stream import ApiError, ClientOptions, LogEvent, NotFound, Pods, StreamTimeout
+from kubex_stream import ApiError, LogEvent, NotFound, Pods, StreamTimeout
 from kubex_stream.testing import Behaviour, EmbeddedCluster, EmbeddedContainer, EmbeddedPod, HttpFailure
+from tests.behaviour.following import Open, opener
 from tests.conftest import MakeClient
 
 pytestmark = pytest.mark.anyio
 
-Open = Callable[..., AbstractAsyncContextManager[tuple[EmbeddedCluster, Pods]]]
 PODS = (
     EmbeddedPod("demo", restart_policy="Always"),
     EmbeddedPod(
@@ -43,14 +41,7 @@ MISSING = b"unable to retrieve container logs for containerd://0e52f171bea6d25d3
 @pytest.fixture
 def opened(make_client: MakeClient) -> Open:
     """A cluster of one's own, and its pods through a client of this backend."""
-
-    @asynccontextmanager
-    async def enter(**options: Any) -> AsyncGenerator[tuple[EmbeddedCluster, Pods], None]:
-        async with EmbeddedCluster(PODS, quiet=True) as cluster:
-            async with make_client(cluster.configuration, ClientOptions(**options)) as client:
-                yield cluster, Pods(client)
-
-    return enter
+    return opener(make_client, *PODS)
 
 
 # Reading ----------------------------------------------------------------------------------------------------------------
@@ -149,6 +140,9 @@ async def test_what_is_not_there_is_said_at_once(opened: Open) -> None:
                 pass
         with pytest.raises(ApiError, match=r"choose one of: \[app proxy\]"):
             await pods.logs.read("one")
+        with pytest.raises(ApiError, match="unable to parse requirement"):
+            async with pods.logs.stream(label_selector="app in ("):
+                pass
         with pytest.raises(NotFound, match="no pod of namespace 'default' has the labels 'app=none'"):
             async with pods.logs.stream(label_selector="app=none"):
                 pass
@@ -184,6 +178,10 @@ async def test_what_has_not_started_says_why(opened: Open) -> None:
         ({"name": "demo", "all_containers": True, "lines": False}, "lines=False is for one container"),
         ({"label_selector": "a=b", "lines": False}, "lines=False is for one container"),
         ({"name": "demo", "max_requests": 0}, "at least 1"),
+        ({"name": "demo", "max_requests": 2.5}, "max_requests is a whole number"),
+        ({"name": "demo", "container": 5}, "container is a name, or a function of a pod, not int"),
+        ({"name": "demo", "on_event": "print"}, "on_event is a function of an event, not str"),
+        ({"label_selector": ["app=web"]}, "label_selector is text, as 'app=web', not list"),
         ({"name": "demo", "follow": True, "previous": True}, "nothing to follow"),
         ({"name": "demo", "follow": True, "inactivity": 0}, "inactivity must be a positive number of seconds or None"),
         ({"name": "demo", "start_timeout": -1}, "start_timeout must be a positive number"),
@@ -196,7 +194,7 @@ async def test_what_makes_no_sense_is_refused_before_anything_is_sent(
 ) -> None:
     async with make_client(cluster.configuration) as client:
         before = len(cluster.requests)
-        with pytest.raises(ValueError, match=words):
+        with pytest.raises((TypeError, ValueError), match=words):
             Pods(client).logs.stream(**given)
         assert len(cluster.requests) == before
 

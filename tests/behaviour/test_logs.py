@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import random
 import sys
-from collections.abc import AsyncGenerator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 import anyio
 import pytest
@@ -13,29 +11,20 @@ import pytest
 if sys.platform == "win32":
     pytest.skip("the embedded cluster is POSIX only", allow_module_level=True)
 
-from kubex_stream import ClientOptions, ConnectionLost, LogEvent, LogLine, LogStream, Pods
+from kubex_stream import ConnectionLost, LogEvent, LogLine, LogStream
 from kubex_stream.testing import Behaviour, EmbeddedCluster, EmbeddedContainer, EmbeddedPod, HttpFailure
+from tests.behaviour.following import OUTAGE, Open, opener, until
 from tests.conftest import MakeClient
 
 pytestmark = pytest.mark.anyio
 
-Open = Callable[..., AbstractAsyncContextManager[tuple[EmbeddedCluster, Pods]]]
-#: No request gets through: the API server restarts.
-OUTAGE = Behaviour(failures=(HttpFailure(500, b"restarting"),))
 TWO = EmbeddedPod("demo", labels={"app": "x"}, restart_policy="Always")
 
 
 @pytest.fixture
 def opened(make_client: MakeClient) -> Open:
     """A cluster of one's own, and its pods through a client of this backend."""
-
-    @asynccontextmanager
-    async def enter(*pods: EmbeddedPod, **options: object) -> AsyncGenerator[tuple[EmbeddedCluster, Pods], None]:
-        async with EmbeddedCluster(pods or (TWO,), quiet=True) as cluster:
-            async with make_client(cluster.configuration, ClientOptions(**options)) as client:  # type: ignore[arg-type]
-                yield cluster, Pods(client)
-
-    return enter
+    return opener(make_client, TWO)
 
 
 def numbers(first: int, last: int) -> bytes:
@@ -160,7 +149,7 @@ async def test_a_container_that_is_merely_quiet_is_asked_for_again_and_repeats_n
         cluster.write_log(b"0\n1\n")
         await expect(log, 0, 2)
         before = len(cluster.requests)
-        await anyio.to_thread.run_sync(lambda: cluster.wait_for(lambda: len(cluster.requests) > before + 6))
+        await until(cluster, lambda: len(cluster.requests) > before + 6)
         cluster.write_log(b"2\n")
         await expect(log, 2, 3)
 
@@ -176,7 +165,7 @@ async def test_an_outage_of_the_server_is_waited_for(opened: Open) -> None:
             cluster.write_log(numbers(10, 20))
             await expect(log, 5, 10)
             before = len(cluster.requests)
-            await anyio.to_thread.run_sync(lambda: cluster.wait_for(lambda: len(cluster.requests) >= before + 2))
+            await until(cluster, lambda: len(cluster.requests) >= before + 2)
             cluster.behaviour = Behaviour()
             await expect(log, 10, 20)
     assert "gap" not in kinds(events)
@@ -305,7 +294,7 @@ async def test_from_now_on_means_from_now_on_after_a_cut_too(opened: Open) -> No
         cluster.write_log(numbers(0, 10), time_ns=1_700_000_000 * 1_000_000_000)
         async with pods.logs.stream("demo", follow=True, tail=0) as log:
             cluster.write_log(numbers(10, 12))
-            await anyio.to_thread.run_sync(lambda: cluster.wait_for(lambda: cluster.open_logs == 1))
+            await until(cluster, lambda: cluster.open_logs == 1)
             cluster.fail_logs("cut")
             cluster.write_log(numbers(12, 14))
             await expect(log, 10, 14)

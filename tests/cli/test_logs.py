@@ -103,6 +103,7 @@ def test_no_pods_with_these_labels_is_no_error(at: At, cluster: EmbeddedCluster)
         (["demo", "--since-time", "2026-01-01T00:00:00"], b"--since-time takes a time as"),
         (["demo", "--since", "x"], b"--since takes a time as"),
         (["demo", "--tail=-2"], b"--tail must be greater than or equal to -1"),
+        (["demo", "--limit-bytes=-1"], b"--limit-bytes must be greater than 0"),
         (["demo", "--max-log-requests", "0"], b"--max-log-requests must be higher than zero"),
         (["demo", "--", "ls"], b"logs takes no command"),
         (["node/demo"], b"'node' is no kind of object that has pods"),

@@ -193,6 +193,27 @@ async def test_all_containers_at_once(context: str | None, connect: Connect) -> 
         assert "main" in seen
 
 
+async def test_init_containers_end_and_a_quiet_life_loses_nothing_of_the_one_before(
+    context: str | None, backend: str, namespace: str
+) -> None:
+    """The connection is lost while the container fails; its next life has nothing to say."""
+    lives = "[ -e /state/x ] && exec sleep 3; touch /state/x; echo one; sleep 2; echo two; exit 1"
+    init = {"name": "init", "image": IMAGE, "imagePullPolicy": "IfNotPresent", "command": ["/bin/sh", "-c", "echo set"]}
+    events: list[LogEvent] = []
+    async with through_a_wire(context, backend, namespace) as (pods, wire):
+        name = await create(pods, lives, initContainers=[init])
+        seen: list[tuple[str, bytes]] = []
+        async with pods.logs.stream(name, all_containers=True, follow=True, on_event=events.append) as log:
+            async for line in log:
+                seen.append((line.container, line.data))
+                if line.data == b"one":
+                    await wire.cut()
+        await delete(pods, name)
+    assert sorted(seen) == [("init", b"set"), ("main", b"one"), ("main", b"two")]
+    kinds = [event.kind for event in events]
+    assert (kinds.count("restarted"), kinds.count("gap"), kinds.count("ended")) == (1, 0, 2)
+
+
 #: 10.8 MB, which is more than a node keeps in one file, and then a little now and then until it has noticed.
 ROTATED = """
 pad=$(head -c 400 /dev/zero | tr '\\0' x); i=0

@@ -128,9 +128,9 @@ async def test_the_last_line_was_lost_where_it_had_no_end(open_pods: OpenPods, o
 
 async def test_a_timeout_of_requests_ended_what_is_followed(open_pods: OpenPods, own: EmbeddedCluster) -> None:
     """101: kr8s and lightkube: the client's timeout, 10 s by default there, was one of the whole stream or of a pause in it."""
-    async with open_pods(own.configuration, timeout=0.5) as pods, pods.logs.stream("demo", follow=True) as log:
+    async with open_pods(own.configuration, timeout=1.0) as pods, pods.logs.stream("demo", follow=True) as log:
         begun = len(own.requests)
-        with anyio.move_on_after(1.2):
+        with anyio.move_on_after(1.5):
             await anext(log)
         own.write_log(b"late\n")
         assert (await anext(log)).data == b"late"

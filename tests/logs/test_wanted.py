@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from kubex_stream.logs.line import LogLine, LogSource
-from kubex_stream.logs.shapes import Limit, Shape, line_shaper, raw_shaper
+from kubex_stream.logs.shapes import Limit, RawShaper, Shape, line_shaper
 from kubex_stream.logs.wanted import Wanted
 
 SOURCE = LogSource("default", "web-0", "app")
@@ -73,6 +73,11 @@ def test_a_line_knows_whose_it_is_and_when() -> None:
     assert (str(line), bytes(line)) == ("text", b"text")
 
 
+def test_a_time_of_few_digits_is_not_read_on_into_the_text() -> None:
+    [line] = line_shaper(shape())(SOURCE, [b"2026-03-01T08:15:30.5Z 123456Z text"], True)
+    assert (line.stamp, line.data) == (b"2026-03-01T08:15:30.5Z", b"123456Z text")
+
+
 def test_times_stay_where_they_are_wanted() -> None:
     [line] = line_shaper(shape(timestamps=True, encoding="utf-8"))(SOURCE, [STAMP + b" text"], True)
     assert (line.data, line.stamp) == ("2026-03-01T08:15:30.123456789Z text", STAMP)
@@ -91,8 +96,8 @@ def test_lines_without_a_time_and_of_other_zones() -> None:
 def test_the_last_line_may_have_no_end() -> None:
     lines = [STAMP + b" one", STAMP + b" two"]
     assert [line.complete for line in line_shaper(shape())(SOURCE, lines, False)] == [True, False]
-    assert b"".join(raw_shaper(shape(lines=False), stamped=True)(SOURCE, lines, False)) == b"one\ntwo"
-    assert b"".join(raw_shaper(shape(lines=False), stamped=True)(SOURCE, lines, True)) == b"one\ntwo\n"
+    assert b"".join(RawShaper(shape(lines=False), stamped=True)(SOURCE, lines, False)) == b"one\ntwo"
+    assert b"".join(RawShaper(shape(lines=False), stamped=True)(SOURCE, lines, True)) == b"one\ntwo\n"
 
 
 def test_text_that_is_none() -> None:
@@ -107,7 +112,7 @@ def test_text_that_is_none() -> None:
 
 
 def test_a_character_that_is_cut_between_two_pieces_stays_one() -> None:
-    make = raw_shaper(shape(lines=False, encoding="utf-8", errors="strict"), stamped=False)
+    make = RawShaper(shape(lines=False, encoding="utf-8", errors="strict"), stamped=False)
     data = "grün".encode()
     assert [*make(SOURCE, [data[:3]], False), *make(SOURCE, [data[3:]], False)] == ["gr", "ün"]
 
@@ -127,6 +132,6 @@ def test_encodings_that_cannot_be(given: dict[str, Any], error: type[Exception])
 def test_a_limit_counts_what_is_seen(size: int, seen: bytes) -> None:
     limit = Limit(size, shape())
     lines, cut, full = limit.cut(SOURCE, [STAMP + b" one", STAMP + b" two"])
-    assert b"".join(raw_shaper(shape(lines=False), stamped=True)(SOURCE, lines, not cut)) == seen
+    assert b"".join(RawShaper(shape(lines=False), stamped=True)(SOURCE, lines, not cut)) == seen
     assert full == (size <= 8)
     assert limit.cut(LogSource("default", "other", ""), [STAMP + b" x"])[0] == [STAMP + b" x"]
