@@ -15,6 +15,8 @@ import functools
 import gc
 import inspect
 import os
+import signal
+import socket
 import time
 from collections.abc import Awaitable, Callable, Generator, Iterator
 from contextlib import suppress
@@ -23,6 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from kubex_stream.client import BaseClient, ClientOptions, Observer, create_client
 from kubex_stream.client.event_loops import running_event_loop
@@ -41,6 +44,10 @@ BACKENDS: Final = {
     "httpx": ("asyncio", "uvloop", "trio"),
     "picows": ("asyncio", "uvloop"),
 }
+
+# A busy machine is no defect of what is tested, and two runs of the same code find the same.
+settings.register_profile("tests", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("tests")
 
 _FROM_OUTSIDE: Final = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "KUBECONFIG", "KUBERNETES_SERVICE_HOST")
 
@@ -138,9 +145,22 @@ def shared_cluster() -> Iterator[EmbeddedCluster]:
 
 
 @pytest.fixture
-def cluster(shared_cluster: EmbeddedCluster) -> EmbeddedCluster:
-    """A running embedded cluster.  It is shared: a test that changes its behaviour starts one of its own."""
-    return shared_cluster
+def cluster(shared_cluster: EmbeddedCluster) -> Iterator[EmbeddedCluster]:
+    """A running embedded cluster.  It is shared: a test that changes its behaviour starts one of its own.
+
+    Processes that a test leaves in it, since they outlive their session as on a real cluster, are killed: some would spin for the rest
+    of the run.
+    """
+    yield shared_cluster
+    kill_processes(shared_cluster)
+
+
+def kill_processes(cluster: EmbeddedCluster, *pods: str) -> None:
+    """What sessions in these pods have left; in ``demo`` if none are named."""
+    for pod in pods or ("demo",):
+        for process in cluster.processes(pod):
+            with suppress(ProcessLookupError):
+                os.kill(process.pid, signal.SIGKILL)
 
 
 @pytest.fixture(autouse=True)
@@ -158,43 +178,53 @@ def _nothing_left(_sealed: None) -> Iterator[None]:
     yield
     # Those of a server in a thread may go a moment later than those of the test; only what stays may be garbage.
     begun = time.monotonic()
-    while left := _leaks(_descriptors() - before):
+    while left := _leaks(before):
         if time.monotonic() > begun + 5:
             pytest.fail(f"left open: {', '.join(sorted(left))}")
-        if time.monotonic() > begun + 0.1:
+        if time.monotonic() < begun + 0.1:
+            time.sleep(0.005)
+        else:
             gc.collect()
-        time.sleep(0.005)
+            time.sleep(0.05)
 
 
-def _descriptors() -> set[str]:
+def _descriptors() -> dict[str, int]:
     """What this process's descriptors are; nothing where there is no ``/proc``."""
     descriptors = Path("/proc/self/fd")
     if not descriptors.is_dir():
-        return set()
-    names = set()
+        return {}
+    names = {}
     for descriptor in descriptors.iterdir():
         with suppress(OSError):
-            names.add(os.readlink(descriptor))
+            names[os.readlink(descriptor)] = int(descriptor.name)
     return names
 
 
-def _leaks(names: set[str]) -> set[str]:
-    """The TCP sockets and files among them.  Pipes and terminals are left out: the processes of an embedded cluster may outlive their
-    session, as those of a real one do."""
-    files = {name for name in names if name.startswith("/") and not name.startswith(("/dev/", "/proc/"))}
-    sockets = {name for name in names if name.startswith("socket:[")}
-    if not sockets:
-        return files
-    tcp = _tcp_inodes()
-    return files | {name for name in sockets if name.removeprefix("socket:[").removesuffix("]") in tcp}
+def _leaks(before: dict[str, int]) -> set[str]:
+    """The TCP sockets and files that there are now and were not before.  Pipes and terminals are left out: the processes of an embedded
+    cluster may outlive their session, as those of a real one do."""
+    return {
+        name
+        for name, descriptor in _descriptors().items()
+        if name not in before
+        and (_is_tcp(descriptor) if name.startswith("socket:[") else name.startswith("/"))
+        and not name.startswith(("/dev/", "/proc/"))
+    }
 
 
-def _tcp_inodes() -> set[str]:
-    inodes = set()
-    for table in (Path("/proc/self/net/tcp"), Path("/proc/self/net/tcp6")):
-        if table.exists():
-            inodes |= {line.split()[9] for line in table.read_text().splitlines()[1:]}
-    return inodes
+def _is_tcp(descriptor: int) -> bool:
+    """Asked of the socket: the kernel's table of all connections is long while many tests run."""
+    try:
+        copy = os.dup(descriptor)
+    except OSError:
+        return False
+    try:
+        sock = socket.socket(fileno=copy)
+    except OSError:
+        os.close(copy)
+        return False
+    with sock:
+        return sock.family in (socket.AF_INET, socket.AF_INET6) and sock.type == socket.SOCK_STREAM
 
 
 @pytest.hookimpl(wrapper=True)

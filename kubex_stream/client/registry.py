@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Final
 
@@ -38,7 +41,13 @@ class BackendInfo:
         return self.problem is None
 
 
-def _found() -> dict[str, EntryPoint]:
+def _found() -> Mapping[str, EntryPoint]:
+    return _found_on(tuple(sys.path))
+
+
+@lru_cache(maxsize=4)
+def _found_on(_path: tuple[str, ...]) -> Mapping[str, EntryPoint]:
+    """What is registered; looking for it reads the metadata of every installed distribution, some milliseconds for each client."""
     entries = {entry.name: entry for entry in entry_points(group=GROUP)}
     known = [name for name in PREFERENCE if name in entries]
     return {name: entries[name] for name in [*known, *sorted(entries.keys() - set(known))]}

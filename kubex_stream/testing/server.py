@@ -129,8 +129,9 @@ class Server:
 
     async def aclose(self) -> None:
         """End everything."""
-        self._accepting.cancel()
-        await cancel_and_wait(self._accepting, *self._tasks)
+        # One after the other: a task that is cancelled before its first step closes nothing.
+        await cancel_and_wait(self._accepting)
+        await cancel_and_wait(*self._tasks)
         await self.store.aclose()
         self.watcher.close()
 

@@ -205,7 +205,7 @@ async def test_a_wrong_port_is_not_tried_again() -> None:
 
 
 async def test_a_server_that_does_not_answer_for_a_connection_is_a_timeout() -> None:
-    client = ForwardingClient(ClientOptions(heartbeat=None, open_timeout=0.05, close_timeout=0.2))
+    client = ForwardingClient(ClientOptions(heartbeat=None, open_timeout=0.4, close_timeout=0.2))
     client.answers[TUNNEL_PROTOCOL] = [TunnelPeer(accepts=False)]
     async with forwarding(client, reconnect=0) as forwarder:
         with pytest.raises(StreamTimeout, match="opening a connection to port 80"):

@@ -19,6 +19,7 @@ from kubex_stream.api.listener import ConnectionEvent, Listeners
 from kubex_stream.api.local import LocalListener
 from tests.api.forwarding import ForwardingClient
 from tests.client.memory import refusal
+from tests.ports import free_port
 from tests.session.memory import PATIENCE
 from tests.session.test_turns import settled
 from tests.session.tunnel_peer import PeerPair, SteppingPeer
@@ -66,7 +67,7 @@ def connects(port: int) -> bool:
 @pytest.fixture
 def taken() -> Any:
     """A port that somebody else listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as sock:
+    with socket.create_server(("127.0.0.1", free_port())) as sock:
         yield sock.getsockname()[1]
 
 
@@ -115,8 +116,7 @@ async def test_one_address_of_localhost_is_enough(taken: int, caplog: pytest.Log
 
 async def test_an_address_that_is_needed_and_cannot_be_had_is_an_error_and_nothing_is_left(taken: int) -> None:
     client = ForwardingClient()
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        free = sock.getsockname()[1]
+    free = free_port()
     with pytest.raises(OSError, match=rf"cannot listen on 127\.0\.0\.1:{taken}") as caught:
         async with listening(client, [f"{free}:80", f"{taken}:80"], address=["127.0.0.1"]):
             pytest.fail("entered")
@@ -155,8 +155,7 @@ async def test_ports_that_cannot_be_had_are_told_where_some_are_enough(taken: in
 
 
 async def test_a_port_that_the_target_does_not_have_is_an_error_before_anything_listens() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        free = sock.getsockname()[1]
+    free = free_port()
     with pytest.raises(NotFound, match="https"):
         async with listening(ForwardingClient(), [f"{free}:80", ":https"]):
             pytest.fail("entered")

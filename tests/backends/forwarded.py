@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import anyio
 import anyio.to_thread
+import pytest
 
 from kubex_stream import ClientOptions, Pods, create_client
 from kubex_stream.api.forwarder import PortForwarder
@@ -23,6 +24,7 @@ from kubex_stream.testing import (
     EmbeddedServicePort,
 )
 from kubex_stream.testing.ports import PortTarget
+from tests.conftest import BACKENDS
 
 #: No test waits longer than this for something that it has caused.
 PATIENCE: Final = 30.0
@@ -126,3 +128,17 @@ async def ended(cluster: EmbeddedCluster) -> None:
 async def connected(cluster: EmbeddedCluster) -> None:
     """Wait until it forwards one."""
     await anyio.to_thread.run_sync(cluster.wait_for, lambda: cluster.forwarded_connections > 0, PATIENCE)
+
+
+def asyncio_pairs(metafunc: pytest.Metafunc) -> None:
+    """Each backend on asyncio or uvloop by default, and on the other one with ``-m volume``."""
+    own = [mark.args[0] for mark in metafunc.definition.iter_markers("parametrize")]
+    if "backend" in metafunc.fixturenames:
+        pairs = [(loop, backend) for loop in ("asyncio", "uvloop") for backend in BACKENDS]
+        params = [
+            pytest.param(*pair, marks=() if (pair[0] == "uvloop") == (pair[1] == "picows") else pytest.mark.volume)
+            for pair in pairs
+        ]
+        metafunc.parametrize(("anyio_backend", "backend"), params, indirect=True)
+    elif "anyio_backend" in metafunc.fixturenames and "anyio_backend" not in own:
+        metafunc.parametrize("anyio_backend", ["asyncio", "uvloop"], indirect=True)

@@ -11,6 +11,7 @@ import anyio.lowlevel
 import pytest
 
 from kubex_stream_httpx.dialer import open_socket
+from tests.ports import free_port
 
 pytestmark = pytest.mark.anyio
 
@@ -29,13 +30,6 @@ def resolving(monkeypatch: pytest.MonkeyPatch, *addresses: tuple[str, int]) -> N
         ]
 
     monkeypatch.setattr(anyio, "getaddrinfo", getaddrinfo)
-
-
-def free_port() -> int:
-    with socket.socket() as bound:
-        bound.bind(("127.0.0.1", 0))
-        port: int = bound.getsockname()[1]
-        return port
 
 
 async def test_the_next_address_is_tried(monkeypatch: pytest.MonkeyPatch, listener: socket.socket) -> None:

@@ -30,24 +30,29 @@ from tests.backends.forwarded import (
     RESET,
     SILENT,
     Counter,
+    asyncio_pairs,
     connected,
     ended,
     forwarder,
     pod,
     web_cluster,
 )
-from tests.conftest import BACKENDS, LOOPS
+from tests.conftest import LOOPS
 
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture(params=["asyncio", "uvloop"])
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    asyncio_pairs(metafunc)
+
+
+@pytest.fixture
 def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
     """aiohttp is asyncio's."""
     return LOOPS[request.param]
 
 
-@pytest.fixture(params=list(BACKENDS))
+@pytest.fixture
 def backend(request: pytest.FixtureRequest) -> str:
     name: str = request.param
     return name

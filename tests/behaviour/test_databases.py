@@ -7,13 +7,11 @@ from __future__ import annotations
 
 import os
 import pwd
-import random
 import shutil
-import socket
 import subprocess
 import tempfile
 from collections.abc import Generator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,6 +22,7 @@ import pytest
 from kubex_stream.testing import EmbeddedCluster, EmbeddedPod, EmbeddedPort
 from tests.behaviour.forwarding import nothing_left, pods_of
 from tests.conftest import MakeClient
+from tests.ports import free_port
 
 pytestmark = pytest.mark.anyio
 
@@ -43,15 +42,6 @@ def _needed(*names: str) -> list[str]:
     if missing:
         pytest.skip(f"not installed: {', '.join(missing)}")
     return [path for path in found.values() if path is not None]
-
-
-def _free_port() -> int:
-    """One that the kernel gives to nobody by itself before the server has it."""
-    while True:
-        with socket.socket() as bound, suppress(OSError):
-            bound.bind(("127.0.0.1", random.randrange(20_000, 32_000)))
-            port: int = bound.getsockname()[1]
-            return port
 
 
 def _user() -> dict[str, Any]:
@@ -107,7 +97,7 @@ def _pod(port: int, target: int) -> Generator[EmbeddedCluster, None, None]:
 def redis() -> Generator[EmbeddedCluster, None, None]:
     """A cluster whose pod ``db`` is a Redis."""
     (server, _) = _needed("redis-server", "redis-cli")
-    port = _free_port()
+    port = free_port()
     command = [server, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
     with _directory() as directory, _running(command, b"Ready to accept connections", directory):
         with _pod(6379, port) as cluster:
@@ -118,7 +108,7 @@ def redis() -> Generator[EmbeddedCluster, None, None]:
 def postgres() -> Generator[EmbeddedCluster, None, None]:
     """A cluster whose pod ``db`` is a PostgreSQL."""
     (initdb, server, _) = _needed("initdb", "postgres", "psql")
-    port = _free_port()
+    port = free_port()
     with _directory() as directory:
         data = directory / "data"
         made = [initdb, "-D", str(data), "-U", "test", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"]

@@ -24,6 +24,8 @@ from kubex_stream.testing import (
     EmbeddedServicePort,
     EmbeddedWorkload,
 )
+from tests.cli.forked import Forked, ReadyMade, ready_made
+from tests.conftest import kill_processes
 
 #: The script that an installation puts beside the interpreter.
 COMMAND: Final = Path(sysconfig.get_path("scripts"), "kubex-stream.exe" if sys.platform == "win32" else "kubex-stream")
@@ -53,7 +55,8 @@ current-context: x
 
 Done = subprocess.CompletedProcess[bytes]
 Run = Callable[..., Done]
-Start = Callable[..., AbstractContextManager[subprocess.Popen[bytes]]]
+Process = subprocess.Popen[bytes] | Forked
+Start = Callable[..., AbstractContextManager[Process]]
 
 
 def environment(kubeconfig: Path | None, extra: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -63,10 +66,17 @@ def environment(kubeconfig: Path | None, extra: Mapping[str, str] | None = None)
 
 
 @pytest.fixture(scope="module")
-def pods() -> Iterator[EmbeddedCluster]:
-    """A cluster with several pods, behaving well."""
+def shared_pods() -> Iterator[EmbeddedCluster]:
+    """The cluster behind ``pods``."""
     with EmbeddedCluster(PODS, quiet=True) as cluster:
         yield cluster
+
+
+@pytest.fixture
+def pods(shared_pods: EmbeddedCluster) -> Iterator[EmbeddedCluster]:
+    """A cluster with several pods, behaving well; processes that a test leaves in it are killed."""
+    yield shared_pods
+    kill_processes(shared_pods, "demo", "two", "annotated")
 
 
 @pytest.fixture
@@ -142,8 +152,39 @@ def at(parse: Run, monkeypatch: pytest.MonkeyPatch) -> Callable[[EmbeddedCluster
 
 
 @pytest.fixture
-def start(pods: EmbeddedCluster) -> Start:
-    """Start the command; leaving the block kills it if it still runs."""
+def here(pods: EmbeddedCluster, at: Callable[[EmbeddedCluster], Run]) -> Run:
+    """As ``run`` without stdin, but inside of this process."""
+    return lambda *arguments, cluster=pods: at(cluster)(*arguments)
+
+
+@pytest.fixture(scope="session")
+def ready() -> Iterator[ReadyMade]:
+    """What ``start`` forks from."""
+    with ready_made() as ready:
+        yield ready
+
+
+@pytest.fixture
+def start(pods: EmbeddedCluster, ready: ReadyMade) -> Start:
+    """Start the command, in a fork of a process that has imported it; leaving the block kills it if it still runs."""
+
+    @contextmanager
+    def call(
+        *arguments: str, cluster: EmbeddedCluster | None = pods, stdin: int = subprocess.PIPE
+    ) -> Iterator[Process]:
+        env = environment(cluster.kubeconfig if cluster is not None else None)
+        with ready.start(arguments, env, stdin) as process:
+            try:
+                yield process
+            finally:
+                process.kill()
+
+    return call
+
+
+@pytest.fixture
+def start_script(pods: EmbeddedCluster) -> Start:
+    """As ``start``, but the installed script and an interpreter of its own."""
 
     @contextmanager
     def call(
@@ -151,7 +192,7 @@ def start(pods: EmbeddedCluster) -> Start:
         cluster: EmbeddedCluster | None = pods,
         prefix: tuple[str, ...] = (),
         stdin: int = subprocess.PIPE,
-    ) -> Iterator[subprocess.Popen[bytes]]:
+    ) -> Iterator[Process]:
         with subprocess.Popen(
             [*prefix, COMMAND, *arguments],
             stdin=stdin,

@@ -11,15 +11,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from kubex_stream.testing import EmbeddedCluster, EmbeddedPod
-from tests.cli.conftest import WEB, Start
+from tests.cli.conftest import WEB, Process, Start
 
 __all__ = (
     "connect", "failed", "fetch", "forwarding", "interrupt", "is_refused", "local_port", "said", "told", "web",
 )  # fmt: skip
 
 LINE = re.compile(r"Forwarding from (?P<address>\S+):(?P<local>\d+) -> (?P<remote>\d+)\n")
-
-Process = subprocess.Popen[bytes]
 
 
 def web(name: str) -> EmbeddedPod:

@@ -123,8 +123,8 @@ def at_a_terminal(*arguments: str, **variables: str) -> str:
     return drawn.decode()
 
 
-def test_backends(run: Run) -> None:
-    done = run("backends")
+def test_backends(here: Run) -> None:
+    done = here("backends")
     rows = [line.split() for line in done.stdout.decode().splitlines()]
     assert rows == [
         ["NAME", "AVAILABLE", "EVENT", "LOOPS"],

@@ -28,13 +28,13 @@ def test_output_errors_and_exit_code_are_those_of_the_command(run: Run, backend:
     assert done.returncode == 7
 
 
-def test_success_says_nothing_of_its_own(run: Run) -> None:
-    done = run("exec", "demo", "--", "printf", "no newline")
+def test_success_says_nothing_of_its_own(here: Run) -> None:
+    done = here("exec", "demo", "--", "printf", "no newline")
     assert (done.stdout, done.stderr, done.returncode) == (b"no newline", b"", 0)
 
 
-def test_a_killed_command_is_128_and_its_signal(run: Run) -> None:
-    done = run("exec", "demo", "--", "sh", "-c", "kill -9 $$")
+def test_a_killed_command_is_128_and_its_signal(here: Run) -> None:
+    done = here("exec", "demo", "--", "sh", "-c", "kill -9 $$")
     assert (done.stderr, done.returncode) == (b"command terminated with exit code 137\n", 137)
 
 
@@ -78,8 +78,8 @@ def test_a_closed_descriptor_is_like_the_null_device(pods: EmbeddedCluster, clos
     assert done.returncode == 3
 
 
-def test_stdin_that_goes_on_does_not_hold_up_the_end(start: Start) -> None:
-    with start("exec", "-i", "demo", "--", "head", "-n", "1") as process:
+def test_stdin_that_goes_on_does_not_hold_up_the_end(start_script: Start) -> None:
+    with start_script("exec", "-i", "demo", "--", "head", "-n", "1") as process:
         assert process.stdin is not None
         assert process.stdout is not None
         process.stdin.write(b"one\n")
@@ -88,8 +88,8 @@ def test_stdin_that_goes_on_does_not_hold_up_the_end(start: Start) -> None:
         assert process.wait(30) == 0
 
 
-def test_a_conversation_is_not_delayed(start: Start) -> None:
-    with start("exec", "-i", "demo", "--", "cat") as process:
+def test_a_conversation_is_not_delayed(start_script: Start) -> None:
+    with start_script("exec", "-i", "demo", "--", "cat") as process:
         assert process.stdin is not None
         assert process.stdout is not None
         for line in (b"first\n", b"second\n"):
@@ -108,10 +108,10 @@ def test_much_of_everything(run: Run) -> None:
         assert hashlib.sha256(came).digest() == hashlib.sha256(given).digest()
 
 
-def test_a_stalled_reader_does_not_stall_the_connection(pods: EmbeddedCluster, start: Start) -> None:
+def test_a_stalled_reader_does_not_stall_the_connection(pods: EmbeddedCluster, start_script: Start) -> None:
     """All output is taken from the server while nobody reads this command's stdout, and comes out once somebody does."""
     size = 8 * 1024 * 1024
-    with start("exec", "-i", "demo", "--", "sh", "-c", f"head -c {size} /dev/zero; echo end >&2") as process:
+    with start_script("exec", "-i", "demo", "--", "sh", "-c", f"head -c {size} /dev/zero; echo end >&2") as process:
         assert process.stdin is not None
         assert process.stdout is not None
         assert process.stderr is not None
@@ -123,8 +123,8 @@ def test_a_stalled_reader_does_not_stall_the_connection(pods: EmbeddedCluster, s
 
 
 @pytest.mark.parametrize("command", ["yes", "yes | head -c 1000000"])
-def test_nobody_reads_stdout_any_more(start: Start, command: str) -> None:
-    with start("exec", "demo", "--", "sh", "-c", command) as process:
+def test_nobody_reads_stdout_any_more(start_script: Start, command: str) -> None:
+    with start_script("exec", "demo", "--", "sh", "-c", command) as process:
         assert process.stdout is not None
         assert process.stderr is not None
         assert process.stdout.readline() == b"y\n"
@@ -159,8 +159,8 @@ def test_options_stand_before_or_after_the_verb(
     assert (done.stdout, done.stderr, done.returncode) == (b"found\n", b"", 0)
 
 
-def test_what_follows_the_dashes_is_the_commands(run: Run) -> None:
-    done = run("exec", "demo", "--", "printf", "%s|", "-i", "--", "-n", "--help", "")
+def test_what_follows_the_dashes_is_the_commands(here: Run) -> None:
+    done = here("exec", "demo", "--", "printf", "%s|", "-i", "--", "-n", "--help", "")
     assert (done.stdout, done.returncode) == (b"-i|--|-n|--help||", 0)
 
 
@@ -208,8 +208,8 @@ def test_the_proxy_of_the_environment_is_used(tmp_path: Path) -> None:
             assert process.wait(30) == 1
 
 
-def test_verbose_tells_of_the_stream_and_hides_the_command(run: Run) -> None:
-    done = run("exec", "-v", "demo", "--", "echo", "s3cret")
+def test_verbose_tells_of_the_stream_and_hides_the_command(here: Run) -> None:
+    done = here("exec", "-v", "demo", "--", "echo", "s3cret")
     assert done.stdout == b"s3cret\n"
     assert b"v4.channel.k8s.io" in done.stderr
     assert b"s3cret" not in done.stderr

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -15,6 +14,7 @@ if sys.platform == "win32":
 
 from kubex_stream.testing import Behaviour, EmbeddedCluster, HttpFailure
 from tests.cli.conftest import KUBECONFIG, Done, Run
+from tests.ports import free_port
 
 Misbehaving = Callable[[Behaviour], AbstractContextManager[EmbeddedCluster]]
 
@@ -36,24 +36,24 @@ def test_no_such_pod(run: Run, backend: str) -> None:
     assert failed(done) == 'Error from server (NotFound): pods "nope" not found'
 
 
-def test_no_such_container(run: Run) -> None:
-    done = run("exec", "-c", "third", "two", "--", "true")
+def test_no_such_container(here: Run) -> None:
+    done = here("exec", "-c", "third", "two", "--", "true")
     assert failed(done) == "error: container third is not valid for pod two out of: first, second"
 
 
-def test_a_completed_pod(run: Run) -> None:
-    done = run("exec", "done", "--", "true")
+def test_a_completed_pod(here: Run) -> None:
+    done = here("exec", "done", "--", "true")
     assert failed(done) == "error: cannot exec into a container in a completed pod; current phase is Succeeded"
 
 
-def test_a_program_that_does_not_exist(run: Run) -> None:
-    said = failed(run("exec", "demo", "--", "/no/such/program"))
+def test_a_program_that_does_not_exist(here: Run) -> None:
+    said = failed(here("exec", "demo", "--", "/no/such/program"))
     assert said.startswith("error: Internal error occurred: error executing command in container: ")
     assert "no such file or directory" in said
 
 
-def test_what_cannot_be_a_pod(run: Run) -> None:
-    assert failed(run("exec", "UPPER", "--", "true")).startswith("error: 'UPPER' is not the name of a pod: ")
+def test_what_cannot_be_a_pod(here: Run) -> None:
+    assert failed(here("exec", "UPPER", "--", "true")).startswith("error: 'UPPER' is not the name of a pod: ")
 
 
 @pytest.mark.parametrize("name", ["a/b/../c", "../b", "node/x", "/x"])
@@ -64,23 +64,23 @@ def test_a_kind_that_has_no_pods(parse: Run, name: str, verb: tuple[str, ...]) -
     assert said.startswith(f"error: {kind!r} is no kind of object that has pods; there are pod, svc, deploy, ")
 
 
-def test_forbidden_names_the_verbs(run: Run, misbehaving: Misbehaving) -> None:
+def test_forbidden_names_the_verbs(here: Run, misbehaving: Misbehaving) -> None:
     with misbehaving(Behaviour(rbac="reader")) as cluster:
-        said = failed(run("exec", "demo", "--", "true", cluster=cluster))
+        said = failed(here("exec", "demo", "--", "true", cluster=cluster))
     assert said.startswith('Error from server (Forbidden): pods "demo" is forbidden: ')
     assert "`create` on `pods/exec`" in said
 
 
-def test_unauthorized(run: Run, misbehaving: Misbehaving) -> None:
+def test_unauthorized(here: Run, misbehaving: Misbehaving) -> None:
     with misbehaving(Behaviour()) as cluster:
         cluster.behaviour = Behaviour(unauthorized_tokens=frozenset({cluster.token}))
-        said = failed(run("exec", "demo", "--", "true", cluster=cluster))
+        said = failed(here("exec", "demo", "--", "true", cluster=cluster))
     assert said == "error: You must be logged in to the server (Unauthorized)"
 
 
-def test_an_answer_that_is_no_status(run: Run, misbehaving: Misbehaving) -> None:
+def test_an_answer_that_is_no_status(here: Run, misbehaving: Misbehaving) -> None:
     with misbehaving(Behaviour(failures=(HttpFailure(502, b"<html>bad gateway</html>"),))) as cluster:
-        said = failed(run("exec", "demo", "--", "true", cluster=cluster))
+        said = failed(here("exec", "demo", "--", "true", cluster=cluster))
     assert said.startswith("error: GET /api/v1/namespaces/default/pods/demo: 502 Bad Gateway")
 
 
@@ -92,38 +92,36 @@ def test_a_connection_that_breaks(run: Run, misbehaving: Misbehaving) -> None:
     assert b"Traceback" not in done.stderr
 
 
-def test_a_retry_is_told(run: Run, misbehaving: Misbehaving) -> None:
+def test_a_retry_is_told(here: Run, misbehaving: Misbehaving) -> None:
     busy = HttpFailure(429, b"", headers={"Retry-After": "0"}, times=1)
     with misbehaving(Behaviour(failures=(busy,))) as cluster:
-        done = run("exec", "demo", "--", "echo", "came", cluster=cluster)
+        done = here("exec", "demo", "--", "echo", "came", cluster=cluster)
     assert (done.stdout, done.returncode) == (b"came\n", 0)
     assert done.stderr.startswith(b"kubex-stream: ")
     assert b"429" in done.stderr
 
 
-def test_nobody_listens(run: Run, tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as gone:
-        port = gone.getsockname()[1]
+def test_nobody_listens(here: Run, tmp_path: Path) -> None:
     kubeconfig = tmp_path / "config"
-    kubeconfig.write_text(KUBECONFIG.format(f"https://127.0.0.1:{port}"))
-    said = failed(run("--kubeconfig", str(kubeconfig), "exec", "demo", "--", "true"))
+    kubeconfig.write_text(KUBECONFIG.format(f"https://127.0.0.1:{free_port()}"))
+    said = failed(here("--kubeconfig", str(kubeconfig), "exec", "demo", "--", "true"))
     assert said.startswith("Unable to connect to the server: ")
     assert "hidden-token" not in said
 
 
-def test_no_kubeconfig(run: Run, tmp_path: Path) -> None:
+def test_no_kubeconfig(here: Run, tmp_path: Path) -> None:
     missing = tmp_path / "missing"
-    assert str(missing) in failed(run("--kubeconfig", str(missing), "exec", "demo", "--", "true"))
+    assert str(missing) in failed(here("--kubeconfig", str(missing), "exec", "demo", "--", "true"))
 
 
-def test_no_such_context(run: Run) -> None:
-    said = failed(run("--context", "nope", "exec", "demo", "--", "true"))
+def test_no_such_context(here: Run) -> None:
+    said = failed(here("--context", "nope", "exec", "demo", "--", "true"))
     assert "'nope'" in said
     assert "'embedded'" in said
 
 
-def test_no_such_backend(run: Run) -> None:
-    said = failed(run("exec", "--backend", "nope", "demo", "--", "true"))
+def test_no_such_backend(here: Run) -> None:
+    said = failed(here("exec", "--backend", "nope", "demo", "--", "true"))
     assert said.startswith("error: there is no backend 'nope'; registered are: ")
 
 

@@ -14,6 +14,7 @@ if sys.platform == "win32":
 from kubex_stream.testing import Behaviour, EmbeddedCluster, EmbeddedPod
 from tests.cli.conftest import WEB, Run, Start
 from tests.cli.forwards import connect, fetch, forwarding, interrupt, local_port, said, told
+from tests.ports import free_port
 
 # What it says, and what passes ----------------------------------------------------------------------------------------
 
@@ -38,12 +39,12 @@ def test_kubectls_lines(cluster: EmbeddedCluster, start: Start, backend: str) ->
 @pytest.mark.parametrize(
     ("target", "port", "remote"),
     [
-        ("pod/web-0", ":80", 80),
+        pytest.param("pod/web-0", ":80", 80, marks=pytest.mark.volume),
         ("web-0", ":http", 80),
         ("svc/web", ":8080", 80),
-        ("service/web", ":public", 80),
+        pytest.param("service/web", ":public", 80, marks=pytest.mark.volume),
         ("deploy/web", ":80", 80),
-        ("deployment/web", ":http", 80),
+        pytest.param("deployment/web", ":http", 80, marks=pytest.mark.volume),
     ],
 )
 def test_targets(cluster: EmbeddedCluster, start: Start, target: str, port: str, remote: int) -> None:
@@ -62,8 +63,7 @@ def test_several_ports_and_much_data(cluster: EmbeddedCluster, start: Start) -> 
 
 
 def test_a_local_port_of_ones_own(cluster: EmbeddedCluster, start: Start) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     with forwarding(start, cluster, "web-0", f"{port}:80") as (_, ports):
         assert ports == [port]
         assert fetch(port) == b"web-0\n"
@@ -98,7 +98,9 @@ def test_options_stand_before_or_after_the_verb(start: Start, arguments: tuple[s
         assert fetch(local_port(told(process))) == b"elsewhere\n"
 
 
-@pytest.mark.parametrize("target", ["demo", "svc/demo", "deploy/demo"])
+@pytest.mark.parametrize(
+    "target", ["svc/demo", *(pytest.param(each, marks=pytest.mark.volume) for each in ("demo", "deploy/demo"))]
+)
 def test_an_embedded_cluster_inside_of_the_command(start: Start, target: str) -> None:
     with forwarding(start, None, "--embedded", target, ":80") as (process, (port,)):
         assert fetch(port) == b"demo\n"
@@ -136,7 +138,7 @@ def test_several_addresses(cluster: EmbeddedCluster, start: Start, arguments: tu
 
 
 def test_one_port_that_is_taken_is_no_matter(cluster: EmbeddedCluster, start: Start) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
+    with socket.create_server(("127.0.0.1", free_port())) as taken:
         port = taken.getsockname()[1]
         with forwarding(start, cluster, "web-0", f"{port}:7", ":80") as (process, (other,)):
             assert said(process).startswith(f"Unable to listen on port {port}: cannot listen on 127.0.0.1:{port}: ")
@@ -144,10 +146,10 @@ def test_one_port_that_is_taken_is_no_matter(cluster: EmbeddedCluster, start: St
             interrupt(process)
 
 
-def test_all_ports_are_taken(cluster: EmbeddedCluster, run: Run) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
+def test_all_ports_are_taken(cluster: EmbeddedCluster, here: Run) -> None:
+    with socket.create_server(("127.0.0.1", free_port())) as taken:
         port = taken.getsockname()[1]
-        done = run("port-forward", "--address", "127.0.0.1", "web-0", f"{port}:80", f"{port}:7", cluster=cluster)
+        done = here("port-forward", "--address", "127.0.0.1", "web-0", f"{port}:80", f"{port}:7", cluster=cluster)
     assert (done.stdout, done.returncode) == (b"", 1)
     *each, last = done.stderr.decode().splitlines()
     assert [line.partition(":")[0] for line in each] == [f"Unable to listen on port {port}"] * 2
@@ -156,7 +158,7 @@ def test_all_ports_are_taken(cluster: EmbeddedCluster, run: Run) -> None:
 
 @pytest.mark.skipif(not socket.has_ipv6, reason="one of localhost's addresses is to be left")
 def test_an_address_of_localhost_that_is_taken_is_told(cluster: EmbeddedCluster, start: Start) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
+    with socket.create_server(("127.0.0.1", free_port())) as taken:
         port = taken.getsockname()[1]
         with start("port-forward", "web-0", f"{port}:80", cluster=cluster) as process:
             assert told(process) == f"Forwarding from [::1]:{port} -> 80\n"

@@ -60,8 +60,8 @@ def test_a_pod_that_comes_later(cluster: EmbeddedCluster, start: Start) -> None:
 
 
 @pytest.mark.parametrize("target", ["pending", "svc/nobody"])
-def test_a_pod_that_never_runs(cluster: EmbeddedCluster, run: Run, target: str) -> None:
-    done = run("port-forward", target, ":80", "--pod-running-timeout", "300ms", cluster=cluster)
+def test_a_pod_that_never_runs(cluster: EmbeddedCluster, here: Run, target: str) -> None:
+    done = here("port-forward", target, ":80", "--pod-running-timeout", "300ms", cluster=cluster)
     assert (done.stdout, done.returncode) == (b"", 1)
     waiting, error = done.stderr.decode().splitlines()
     problem = waiting.removeprefix("Waiting up to 0.3 s: ")
@@ -84,10 +84,16 @@ def test_what_reads_no_lines_any_more_does_not_end_it(cluster: EmbeddedCluster, 
 # How it ends ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("backend", ["aiohttp", "httpx"])
 @pytest.mark.parametrize(
-    ("number", "code"),
-    [(signal.SIGINT, 0), (signal.SIGTERM, 128 + signal.SIGTERM), (signal.SIGHUP, 128 + signal.SIGHUP)],
+    ("backend", "number", "code"),
+    [
+        ("aiohttp", signal.SIGINT, 0),
+        ("aiohttp", signal.SIGTERM, 128 + signal.SIGTERM),
+        ("aiohttp", signal.SIGHUP, 128 + signal.SIGHUP),
+        ("httpx", signal.SIGINT, 0),
+        pytest.param("httpx", signal.SIGTERM, 128 + signal.SIGTERM, marks=pytest.mark.volume),
+        pytest.param("httpx", signal.SIGHUP, 128 + signal.SIGHUP, marks=pytest.mark.volume),
+    ],
 )
 def test_a_signal_ends_it_and_what_is_open(
     cluster: EmbeddedCluster, start: Start, backend: str, number: signal.Signals, code: int
@@ -126,13 +132,15 @@ def test_a_signal_before_it_forwards(cluster: EmbeddedCluster, start: Start) -> 
         (("done", ":80"), "error: pod 'done' cannot be forwarded to: it is Succeeded, not Running"),
     ],
 )
-def test_what_is_not_there(cluster: EmbeddedCluster, run: Run, arguments: tuple[str, ...], words: str) -> None:
-    assert failed(run("port-forward", *arguments, cluster=cluster)) == words
+def test_what_is_not_there(cluster: EmbeddedCluster, here: Run, arguments: tuple[str, ...], words: str) -> None:
+    assert failed(here("port-forward", *arguments, cluster=cluster)) == words
 
 
-def test_forbidden(run: Run) -> None:
+def test_forbidden(here: Run) -> None:
     with EmbeddedCluster(quiet=True, behaviour=Behaviour(rbac="reader")) as cluster:
-        assert failed(run("port-forward", "demo", ":80", cluster=cluster)).startswith("Error from server (Forbidden): ")
+        assert failed(here("port-forward", "demo", ":80", cluster=cluster)).startswith(
+            "Error from server (Forbidden): "
+        )
 
 
 HOW = "error: name a target and its ports, as in: kubex-stream port-forward svc/web 8080:80"

@@ -6,7 +6,6 @@ import os
 import signal
 import sys
 from pathlib import Path
-from subprocess import Popen
 
 import pytest
 
@@ -14,18 +13,18 @@ if sys.platform == "win32":
     pytest.skip("the embedded cluster is POSIX only", allow_module_level=True)
 
 from kubex_stream.testing import EmbeddedCluster
-from tests.cli.conftest import Start
+from tests.cli.conftest import Process, Start
 
 #: Says that it runs, and as which process; then goes on for ever.
 FOREVER = ("sh", "-c", "echo $$; exec sleep 1000000")
 
 
-def first_line(process: Popen[bytes]) -> str:
+def first_line(process: Process) -> str:
     assert process.stdout is not None
     return process.stdout.readline().decode().rstrip("\n")
 
 
-def errors(process: Popen[bytes]) -> str:
+def errors(process: Process) -> str:
     assert process.stderr is not None
     return process.stderr.read().decode()
 
@@ -38,12 +37,21 @@ def is_there(pid: int) -> bool:
     return True
 
 
-@pytest.mark.parametrize("backend", ["aiohttp", "httpx"])
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize(
+    ("backend", "number"),
+    [
+        ("aiohttp", signal.SIGINT),
+        ("aiohttp", signal.SIGTERM),
+        ("aiohttp", signal.SIGHUP),
+        ("httpx", signal.SIGINT),
+        pytest.param("httpx", signal.SIGTERM, marks=pytest.mark.volume),
+        pytest.param("httpx", signal.SIGHUP, marks=pytest.mark.volume),
+    ],
+)
 def test_exec_ends_with_the_shells_code(
-    pods: EmbeddedCluster, start: Start, number: signal.Signals, backend: str
+    pods: EmbeddedCluster, start_script: Start, number: signal.Signals, backend: str
 ) -> None:
-    with start("exec", "-i", "--backend", backend, "demo", "--", *FOREVER) as process:
+    with start_script("exec", "-i", "--backend", backend, "demo", "--", *FOREVER) as process:
         remote = int(first_line(process))
         process.send_signal(number)
         assert process.wait(30) == 128 + number
@@ -53,8 +61,8 @@ def test_exec_ends_with_the_shells_code(
     pods.wait_for(lambda: not pods.processes("demo"))
 
 
-def test_exec_ends_while_its_output_is_stuck(start: Start) -> None:
-    with start("exec", "demo", "--", "sh", "-c", "echo ready >&2; exec cat /dev/zero") as process:
+def test_exec_ends_while_its_output_is_stuck(start_script: Start) -> None:
+    with start_script("exec", "demo", "--", "sh", "-c", "echo ready >&2; exec cat /dev/zero") as process:
         assert process.stderr is not None
         assert process.stderr.readline() == b"ready\n"
         process.send_signal(signal.SIGINT)
@@ -62,8 +70,8 @@ def test_exec_ends_while_its_output_is_stuck(start: Start) -> None:
         assert errors(process) == ""
 
 
-def test_a_hangup_that_is_ignored_stays_ignored(start: Start) -> None:
-    with start("exec", "-i", "demo", "--", "sh", "-c", "echo ready; cat", prefix=("nohup",)) as process:
+def test_a_hangup_that_is_ignored_stays_ignored(start_script: Start) -> None:
+    with start_script("exec", "-i", "demo", "--", "sh", "-c", "echo ready; cat", prefix=("nohup",)) as process:
         assert process.stdin is not None
         assert first_line(process) == "ready"
         process.send_signal(signal.SIGHUP)
@@ -74,8 +82,8 @@ def test_a_hangup_that_is_ignored_stays_ignored(start: Start) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_embedded_cluster_goes_with_the_command(start: Start, number: signal.Signals) -> None:
-    with start("exec", "--embedded", "demo", "--", *FOREVER, cluster=None) as process:
+def test_an_embedded_cluster_goes_with_the_command(start_script: Start, number: signal.Signals) -> None:
+    with start_script("exec", "--embedded", "demo", "--", *FOREVER, cluster=None) as process:
         remote = int(first_line(process))
         process.send_signal(number)
         assert process.wait(30) == 128 + number
@@ -84,11 +92,11 @@ def test_an_embedded_cluster_goes_with_the_command(start: Start, number: signal.
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_cluster_leaves_nothing_behind(start: Start, number: signal.Signals) -> None:
-    with start("cluster", cluster=None) as process:
+def test_cluster_leaves_nothing_behind(start_script: Start, number: signal.Signals) -> None:
+    with start_script("cluster", cluster=None) as process:
         kubeconfig = Path(first_line(process))
         assert kubeconfig.is_file()
-        with start("exec", "--kubeconfig", str(kubeconfig), "demo", "--", *FOREVER, cluster=None) as inside:
+        with start_script("exec", "--kubeconfig", str(kubeconfig), "demo", "--", *FOREVER, cluster=None) as inside:
             remote = int(first_line(inside))
             assert is_there(remote)
             process.send_signal(number)

@@ -187,8 +187,8 @@ async def test_a_lost_connection_under_targets_is_told_as_such() -> None:
 async def test_a_timeout_tells_what_had_come() -> None:
     connection = MemoryConnection(READY, out(b"partial \xe2"), err(b"oops"))
     async with serving(connection) as pods:
-        with pytest.raises(StreamTimeout, match=r"^the command did not end within 0\.02 s; it may still run") as raised:
-            await pods.exec.run("one", ["sleep"], timeout=0.02)
+        with pytest.raises(StreamTimeout, match=r"^the command did not end within 0\.3 s; it may still run") as raised:
+            await pods.exec.run("one", ["sleep"], timeout=0.3)
     error = raised.value
     assert isinstance(error, TimeoutError)
     assert (error.stdout, error.stderr) == (b"partial \xe2", b"oops")
@@ -200,7 +200,7 @@ async def test_a_timeout_tells_what_had_come() -> None:
 async def test_a_timeout_tells_it_as_text_where_text_was_asked_for() -> None:
     async with serving(MemoryConnection(out("ab€".encode()[:-1]))) as pods:
         with pytest.raises(StreamTimeout) as raised:
-            await pods.exec.run("one", ["sleep"], timeout=0.02, encoding="utf-8")
+            await pods.exec.run("one", ["sleep"], timeout=0.3, encoding="utf-8")
     assert raised.value.stdout == "ab�"
 
 

@@ -48,6 +48,7 @@ def test_who_lives_when_the_client_leaves(embedded: EmbeddedCluster, protocol: s
 def test_a_killed_command_can_be_spared_by_option(embedded: EmbeddedCluster) -> None:
     embedded.behaviour = Behaviour(kill_on_tcp_end=False)
     with open_exec(embedded, ["sleep", "1000"], V4, stdout="true") as client:
+        embedded.wait_for(lambda: bool(embedded.processes()))
         client.reset()
     embedded.wait_for(lambda: embedded.connections == 0)
     (pid,) = pids(embedded)

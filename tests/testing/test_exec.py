@@ -102,8 +102,9 @@ def test_a_process_starts_in_the_containers_directory(embedded: EmbeddedCluster)
 
 @pytest.mark.parametrize("protocol", [V5, V4, "channel.k8s.io"])
 def test_output_is_cut_into_frames_of_at_most_32_kib(embedded: EmbeddedCluster, protocol: str) -> None:
-    heard = run(embedded, ["head", "-c", "1000000", "/dev/zero"], protocol)
-    assert heard.channel(1) == bytes(1000000)
+    # In writes that fill the pipe, so that there is more than a frame to read however quick the reader is.
+    heard = run(embedded, ["dd", "if=/dev/zero", "bs=65536", "count=16"], protocol)
+    assert heard.channel(1) == bytes(1 << 20)
     assert max(len(payload) for _, payload in heard.frames) == 32 * 1024 + 1
 
 

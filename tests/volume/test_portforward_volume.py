@@ -1,6 +1,6 @@
 """Large amounts and large numbers through port-forwards, each in a client process of its own, against an embedded cluster in another one.
 
-A little runs by default; the whole with ``-m volume``.
+A little runs by default, each backend and each scenario over one of the two protocols; the whole with ``-m volume``.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -21,8 +22,13 @@ pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="memory is read from /proc"),
     pytest.mark.timeout(300),
 ]
-both = pytest.mark.parametrize("protocol", ["tunnel", "legacy"])
+BOTH = ("tunnel", "legacy")
 volume = pytest.mark.volume
+
+
+def later(count: int, protocols: Sequence[str]) -> list[object]:
+    """Parameters for ``-m volume``."""
+    return [pytest.param(count, protocol, marks=volume) for protocol in protocols]
 
 
 def work(scenario: str, protocol: str, pair: str, kubeconfig: str, amount: int) -> dict[str, object]:
@@ -46,11 +52,18 @@ def work(scenario: str, protocol: str, pair: str, kubeconfig: str, amount: int) 
     return outcome
 
 
-@pytest.mark.parametrize("scenario", ["duplex", "duplex_listen"])
 @pytest.mark.parametrize(
-    "size", [pytest.param(16 * MIB, id="16MiB"), pytest.param(256 * MIB, id="256MiB", marks=volume)]
-)
-@both
+    ("size", "protocol", "scenario"),
+    [
+        pytest.param(
+            size * MIB, protocol, scenario,
+            marks=() if size == 16 and (protocol == "tunnel") == (scenario == "duplex_listen") else volume,
+        )
+        for size in (16, 256)
+        for protocol in BOTH
+        for scenario in ("duplex", "duplex_listen")
+    ],
+)  # fmt: skip
 @every_pair
 def test_both_ways_at_once(scenario: str, pair: str, protocol: str, size: int, kubeconfig: str) -> None:
     outcome = work(scenario, protocol, pair, kubeconfig, size)
@@ -60,8 +73,7 @@ def test_both_ways_at_once(scenario: str, pair: str, protocol: str, size: int, k
     assert growth <= 32 * MIB
 
 
-@pytest.mark.parametrize("count", [pytest.param(100, id="100"), pytest.param(2000, id="2000", marks=volume)])
-@both
+@pytest.mark.parametrize(("count", "protocol"), [(100, "tunnel"), *later(100, ["legacy"]), *later(2000, BOTH)])
 @every_pair
 def test_one_after_another(pair: str, protocol: str, count: int, kubeconfig: str) -> None:
     outcome = work("sequential", protocol, pair, kubeconfig, count)
@@ -69,10 +81,8 @@ def test_one_after_another(pair: str, protocol: str, count: int, kubeconfig: str
 
 
 @pytest.mark.parametrize(
-    "count",
-    [pytest.param(50, id="50"), pytest.param(200, id="200", marks=volume), pytest.param(1000, id="1000", marks=volume)],
+    ("count", "protocol"), [(50, "legacy"), *later(50, ["tunnel"]), *later(200, BOTH), *later(1000, BOTH)]
 )
-@both
 @every_pair
 def test_all_at_once(pair: str, protocol: str, count: int, kubeconfig: str) -> None:
     outcome = work("burst", protocol, pair, kubeconfig, count)

@@ -342,7 +342,8 @@ def ends_after(websocket_close: bytes) -> Callable[[Peer], object]:
     """For ``sends(then=…)``: send this, and end TCP."""
 
     def then(peer: Peer) -> None:
-        peer.send(websocket_close)
+        with suppress(ConnectionError, ssl.SSLEOFError):  # a client that has its end already may be gone
+            peer.send(websocket_close)
         peer.finish()
         peer.rest()
 

@@ -55,7 +55,9 @@ class Sessions(Conformance):
         @asynccontextmanager
         async def opened(**options: Any) -> AsyncGenerator[Pods, None]:
             async with create_client(
-                conformance_cluster.configuration, options=ClientOptions(**options), backend=self.transport.client
+                conformance_cluster.configuration,
+                options=ClientOptions(**options),
+                backend=self.transport.client_class(),
             ) as client:
                 yield Pods(client)
 
@@ -136,7 +138,7 @@ class Sessions(Conformance):
     @needs("tls")
     async def test_a_connection_that_breaks_is_no_exit_code(self) -> None:
         with EmbeddedCluster(behaviour=Behaviour(tcp_reset_after_bytes=5000), quiet=True) as cluster:
-            async with create_client(cluster.configuration, backend=self.transport.client) as client:
+            async with create_client(cluster.configuration, backend=self.transport.client_class()) as client:
                 with pytest.raises(ConnectionLost):
                     await Pods(client).exec.run("demo", ["head", "-c", "100000", "/dev/zero"], timeout=30)
 
@@ -148,7 +150,7 @@ class Sessions(Conformance):
 
         async with (
             ScriptedServer(script, handshake=False) as server,
-            create_client(server.configuration, backend=self.transport.client) as client,
+            create_client(server.configuration, backend=self.transport.client_class()) as client,
         ):
             with pytest.raises(ApiError, match="no, because") as caught:
                 await Pods(client).exec.run("demo", ["true"], container="main", request_timeout=20)
