@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from kubex_stream.watch.jsonpath import as_text, json_path
 
 __all__ = ("Condition", "parse_condition")
+
+#: A path and what follows it.  In one without braces, == and != belong to a filter.
+_PATH: Final = re.compile(r"(\{.*\}|(?:[^={]|==|(?<=!)=)*)(.*)", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,18 +22,20 @@ class Condition:
     :ivar text: as it was given
     :ivar holds: whether an object has it
     :ivar deletion: it is that the object is gone
+    :ivar creation: it is that the object is there
     :ivar final: a pod that has ended will not come to it any more
     """
 
     text: str
     holds: Callable[[Mapping[str, Any]], bool]
     deletion: bool = False
+    creation: bool = False
     final: bool = False
 
 
 def parse_condition(text: str) -> Condition:
     """``Ready``, ``Running``, ``condition=Ready=False``, ``phase=Running``, ``jsonpath={.status.podIP}``,
-    ``jsonpath={.status.phase}=Running``, ``delete``.
+    ``jsonpath={.status.phase}=Running``, ``delete``, ``create``.
 
     :raises TypeError: no string
     :raises ValueError: none of these
@@ -42,26 +48,33 @@ def parse_condition(text: str) -> Condition:
     word = kind.lower()
     if word in ("delete", "deleted") and not equals:
         return Condition(text, lambda _: False, deletion=True)
-    if word == "jsonpath":
+    if word == "create" and not equals:
+        return Condition(text, lambda _: True, creation=True)
+    if word == "jsonpath" and equals:
         return Condition(text, _path_holds(rest))
-    if word == "phase":
-        return Condition(text, lambda item: _has_phase(item, rest), final=True)
-    if word == "condition":
-        name, _, value = rest.partition("=")
-        return Condition(text, lambda item: _has_condition(item, name, value or "True"), final=not value)
+    name, second, value = rest.partition("=")
+    if word == "phase" and name and not second:
+        return Condition(text, lambda item: _has_phase(item, name), final=True)
+    if word == "condition" and name and (value or not second):
+        wanted = value or "True"
+        return Condition(text, lambda item: _has_condition(item, name, wanted), final=wanted.lower() == "true")
     if equals:
         raise ValueError(
             f"{text!r} cannot be waited for; there are 'Ready' and other conditions, 'Running' and other phases, 'condition=NAME=VALUE', "
-            "'phase=NAME', 'jsonpath={.PATH}=VALUE' and 'delete'"
+            "'phase=NAME', 'jsonpath={.PATH}=VALUE', 'delete' and 'create'"
         )
     return Condition(text, lambda item: _has_phase(item, text) or _has_condition(item, text, "True"), final=True)
 
 
 def _path_holds(text: str) -> Callable[[Mapping[str, Any]], bool]:
-    end = text.rfind("}") + 1 if text.startswith("{") else len(text.partition("=")[0])
-    path, (_, equals, wanted) = json_path(text[:end]), text[end:].partition("=")
-    wanted = wanted.strip("\"'")
-    if equals:
+    inner, rest = _PATH.fullmatch(text).groups()  # type: ignore[union-attr]
+    path = json_path(inner)
+    if rest:
+        wanted = rest[1:].strip("\"'")
+        if not rest.startswith("=") or not wanted:
+            raise ValueError(
+                f"{text!r} cannot be waited for, as {rest!r} says no value; write {inner}=VALUE, or leave it out"
+            )
         return lambda item: any(as_text(found) == wanted for found in path(item))
     return lambda item: any(found not in (None, "") for found in path(item))
 

@@ -1,7 +1,11 @@
 """Discovery: which resources a server has, and what the words mean that people call them by.
 
-Rules of this file: the server is asked once for each client, and again only for a word that it did not know then, since resources are added
-while programs run.  Where several groups have a word, the core group wins, then the order in which the server names them, as with kubectl.
+Rules of this file:
+- The server is asked once for each client, and again only for a word that it did not know then, since resources are added while programs
+  run, or where it turned out that what it said is no longer true.
+- Where several groups have a word, the core group wins, then the order in which the server names them, as with kubectl; but a name or kind
+  wins over a short name, and a group over one that it only begins like.
+- A group whose own server is away hides nothing but its own resources.
 """
 
 from __future__ import annotations
@@ -9,7 +13,7 @@ from __future__ import annotations
 import difflib
 import json
 import weakref
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -22,7 +26,13 @@ from kubex_stream.errors import ApiError, NotFound
 
 __all__ = ("Discovery", "ResourceType")
 
-_AGGREGATED: Final = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json"
+_AGGREGATED: Final = ",".join(
+    (
+        "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList",
+        "application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList",  # Kubernetes 1.27 to 1.29
+        "application/json",
+    )
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +76,10 @@ class ResourceType:
             offered = ", ".join(self.verbs) or "nothing"
             raise ApiError(f"{self} cannot be watched: the server offers {offered} for them", status_code=405)
 
-    def words(self) -> Iterator[str]:
-        """What it is called, in lower case, without its group."""
-        yield from (self.name, self.singular or self.kind.lower(), self.kind.lower(), *self.short_names)
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What it is called, in lower case, without its group and its short names."""
+        return self.name, self.singular or self.kind.lower(), self.kind.lower()
 
 
 class Discovery:
@@ -78,6 +89,7 @@ class Discovery:
         self._client = weakref.ref(client)
         self._lock = anyio.Lock()
         self._types: tuple[ResourceType, ...] | None = None
+        self._away: list[str] = []
 
     @classmethod
     def of(cls, client: BaseClient) -> Discovery:
@@ -85,7 +97,7 @@ class Discovery:
         return _CACHE.setdefault(client, cls(client))
 
     async def types(self, *, refresh: bool = False) -> tuple[ResourceType, ...]:
-        """All of them, the core group's first.
+        """All of them, the core group's first, and in each group the version that the server prefers.
 
         :param refresh: ask again
         :raises ApiError: the server refused
@@ -95,47 +107,50 @@ class Discovery:
                 self._types = tuple(await self._ask())
             return self._types
 
-    async def resolve(self, word: str) -> ResourceType:
+    async def resolve(self, word: str, *, refresh: bool = False) -> ResourceType:
         """What a word means: the plural, the singular, the kind or a short name, also with a group or with version and group:
         ``po``, ``Deployment``, ``deployments.apps``, ``deployments.v1.apps``.
 
+        :param refresh: ask again
         :raises NotFound: there is no such resource; the text names what is most like it
         :raises ApiError: the server refused
         """
-        asked_before = self._types is not None
-        found = _find(await self.types(), word)
+        asked_before = self._types is not None and not refresh
+        found = _find(await self.types(refresh=refresh), word)
         if found is None and asked_before:
             found = _find(await self.types(refresh=True), word)
         if found is None:
-            raise NotFound(_unknown(word, await self.types()), status_code=404)
+            raise NotFound(_unknown(word, await self.types(), self._away), status_code=404)
         return found
 
     async def _ask(self) -> list[ResourceType]:
         found: list[ResourceType] = []
+        self._away = []
         for root in ("/api", "/apis"):
-            document = await self._get(root, _AGGREGATED)
-            if document.get("kind") == "APIGroupDiscoveryList":
-                found += _aggregated(document)
-            else:  # before Kubernetes 1.27
-                found += await self._each(root, document)
+            request, document = await self._get(root, _AGGREGATED)
+            try:
+                if document.get("kind") == "APIGroupDiscoveryList":
+                    found += _aggregated(document, self._away)
+                else:  # before Kubernetes 1.27
+                    found += await self._each(root, _group_versions(document))
+            except (KeyError, TypeError, AttributeError):
+                raise unexpected(request, 200, "no discovery document") from None
         return found
 
-    async def _each(self, root: str, document: Mapping[str, Any]) -> list[ResourceType]:
-        groups = document.get("groups")
-        names = [str(version) for version in document.get("versions") or ()] if groups is None else []
-        names += [str(group["preferredVersion"]["groupVersion"]) for group in groups or ()]
+    async def _each(self, root: str, names: list[str]) -> list[ResourceType]:
         found: list[ResourceType] = []
         for name in names:
             try:
-                listed = await self._get(root + path_of(*name.split("/")), "application/json")
+                _, listed = await self._get(root + path_of(*name.split("/")), "application/json")
             except ApiError as error:
-                if error.status_code not in (404, 503):  # an aggregated API whose server is away
+                if error.status_code < 500 and error.status_code != 404:
                     raise
+                self._away.append(name)
                 continue
             found += _listed(name, listed)
         return found
 
-    async def _get(self, path: str, accept: str) -> dict[str, Any]:
+    async def _get(self, path: str, accept: str) -> tuple[Request, dict[str, Any]]:
         client = self._client()
         assert client is not None
         request = Request(path=path, headers={"Accept": accept})
@@ -146,31 +161,41 @@ class Discovery:
             document = None
         if not isinstance(document, dict):
             raise unexpected(request, response.status_code, "no discovery document")
-        return document
+        return request, document
 
 
 _CACHE: Final[weakref.WeakKeyDictionary[BaseClient, Discovery]] = weakref.WeakKeyDictionary()
 
 
-def _aggregated(document: Mapping[str, Any]) -> Iterator[ResourceType]:
+def _group_versions(document: Mapping[str, Any]) -> list[str]:
+    """The groups' versions, of each group the preferred one first."""
+    groups = document.get("groups")
+    if groups is None:
+        return [str(version) for version in document.get("versions") or ()]
+    names: list[str] = []
+    for group in groups:
+        names.append(group["preferredVersion"]["groupVersion"])
+        names += [each["groupVersion"] for each in group.get("versions") or () if each["groupVersion"] != names[-1]]
+    return names
+
+
+def _aggregated(document: Mapping[str, Any], away: list[str]) -> Iterator[ResourceType]:
     for item in document.get("items") or ():
         group = (item.get("metadata") or {}).get("name", "")
-        # The first version is the preferred one; a resource that only another version has is taken from there.
-        seen: set[str] = set()
-        for version in item.get("versions") or ():
+        for version in item.get("versions") or ():  # the preferred one first
+            if version.get("freshness") == "Stale":
+                away.append(f"{group}/{version['version']}")
             for entry in version.get("resources") or ():
-                if entry["resource"] not in seen:
-                    seen.add(entry["resource"])
-                    yield ResourceType(
-                        group,
-                        version["version"],
-                        entry["resource"],
-                        (entry.get("responseKind") or {}).get("kind", ""),
-                        entry.get("scope") == "Namespaced",
-                        entry.get("singularResource") or "",
-                        tuple(entry.get("shortNames") or ()),
-                        tuple(entry.get("verbs") or ()),
-                    )
+                yield ResourceType(
+                    group,
+                    version["version"],
+                    entry["resource"],
+                    (entry.get("responseKind") or {}).get("kind", ""),
+                    entry.get("scope") == "Namespaced",
+                    entry.get("singularResource") or "",
+                    tuple(entry.get("shortNames") or ()),
+                    tuple(entry.get("verbs") or ()),
+                )
 
 
 def _listed(name: str, document: Mapping[str, Any]) -> Iterator[ResourceType]:
@@ -190,19 +215,28 @@ def _listed(name: str, document: Mapping[str, Any]) -> Iterator[ResourceType]:
 
 
 def _find(types: Iterable[ResourceType], word: str) -> ResourceType | None:
-    name, _, group = word.lower().partition(".")
-    for each in types:
-        if group in ("", each.group, f"{each.version}.{each.group}".rstrip(".")) and name in each.words():
-            return each
-    return None
+    name, _, group = word.lower().rstrip(".").partition(".")
+    ranked = [(rank, each) for each in types if (rank := _rank(each, name, group)) is not None]
+    return min(ranked, key=lambda pair: pair[0])[1] if ranked else None
 
 
-def _unknown(word: str, types: Iterable[ResourceType]) -> str:
+def _rank(each: ResourceType, name: str, group: str) -> tuple[bool, bool] | None:
+    """How well a word fits, the less the better; None for not at all."""
+    whole = group in ("", each.group, f"{each.version}.{each.group}".rstrip("."))
+    if not whole and not each.group.startswith(group):
+        return None
+    if name in each.names:
+        return not whole, False
+    return (not whole, True) if name in each.short_names else None
+
+
+def _unknown(word: str, types: Iterable[ResourceType], away: Sequence[str]) -> str:
     known: dict[str, ResourceType] = {}
     for each in types:
-        for name in (str(each), *each.words()):
+        for name in (str(each), *each.names, *each.short_names):
             known.setdefault(name, each)
     close = difflib.get_close_matches(word.lower(), known, n=6, cutoff=0.6)
     names = list(dict.fromkeys(str(known[name]) for name in close))[:3]
     hint = f"; did you mean {' or '.join(map(repr, names))}?" if names else ""
-    return f"the server has no resource {word!r}{hint}"
+    absent = f"; those of {', '.join(sorted(away))} could not be asked for" if away else ""
+    return f"the server has no resource {word!r}{hint}{absent}"

@@ -94,7 +94,8 @@ class Pods:
 
         :param condition: a condition's type, as ``Ready`` or ``Initialized``, or a phase, as ``Running`` or ``Succeeded``; or in the words of
             ``kubectl wait``: ``condition=Ready=False``, ``phase=Running``, ``jsonpath={.status.podIP}``, ``jsonpath={.status.phase}=Running``,
-            and ``delete``, which gives the pod as it was last, ``{}`` where there was none.  Case does not matter, that of a path excepted
+            ``create``, and ``delete``, which gives the pod as it was last, ``{}`` where there was none.  Case does not matter, that of a path
+            excepted; of several values that a path leads to, one has to be the wanted one.  A server that goes away meanwhile is waited for
         :param timeout: seconds; None waits for ever
         :raises NotFound: there is no such pod, or it was deleted meanwhile
         :raises StreamTimeout: too late; the text says how the pod was seen last

@@ -10,6 +10,7 @@ import anyio
 from kubex_stream.api.conditions import Condition, parse_condition
 from kubex_stream.api.request import pods_path
 from kubex_stream.api.watch import Watch
+from kubex_stream.api.watch_settings import TROUBLE, passes
 from kubex_stream.client.base import BaseClient
 from kubex_stream.core.params import Timeout
 from kubex_stream.errors import ApiError, Gone, NotFound, StreamTimeout
@@ -57,7 +58,8 @@ class _Waiting:
     ) -> None:
         self.pod: dict[str, Any] = {}
         self._watch = Watch(client)
-        self._expiries = 0
+        self._failures = 0
+        self._reached = False
         self._get = get
         self._name = name
         self._path = pods_path(namespace)
@@ -66,28 +68,43 @@ class _Waiting:
     async def run(self) -> dict[str, Any]:
         """The pod, when it has come to it."""
         while True:
-            before = self.pod
             try:
-                self.pod = await self._get()
-            except NotFound:
-                if self._wanted.deletion:
-                    return before
-                raise
-            if self._has_come(before):
-                return before if self._wanted.deletion else self.pod
-            try:
-                return await self._follow()
+                found = await self._look()
+                return await self._follow() if found is None else found
             except Gone:
                 # The version is too old: the pod as it is now tells more than the changes that were missed.
-                self._expiries += 1
-                if self._expiries > 1:
-                    await anyio.sleep(Backoff().pause(self._expiries - 1))
+                await self._pause()
+            except TROUBLE as error:
+                if not self._reached or not passes(error):
+                    raise
+                await self._pause()
+
+    async def _pause(self) -> None:
+        self._failures += 1
+        if self._failures > 1:
+            await anyio.sleep(Backoff().pause(self._failures - 1))
+
+    async def _look(self) -> dict[str, Any] | None:
+        """The pod, where it has come to it already."""
+        before = self.pod
+        try:
+            self.pod = await self._get()
+        except NotFound:
+            if self._wanted.deletion:
+                return before
+            if not self._wanted.creation:
+                raise
+            self.pod = {}
+        self._reached = True
+        if self.pod and self._has_come(before):
+            return before if self._wanted.deletion else self.pod
+        return None
 
     async def _follow(self) -> dict[str, Any]:
-        version = str(self.pod["metadata"].get("resourceVersion") or "") or None
+        version = str((self.pod.get("metadata") or {}).get("resourceVersion") or "") or None
         async with self._watch.stream(self._path, name=self._name, resource_version=version) as events:
             async for event in events:
-                before, self.pod, self._expiries = self.pod, event.raw_object, 0
+                before, self.pod, self._failures = self.pod, event.raw_object, 0
                 if event.type == "DELETED":
                     if self._wanted.deletion:
                         return self.pod

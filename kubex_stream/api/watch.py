@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 import weakref
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from types import EllipsisType, TracebackType
-from typing import Any, Self, TypeVar, overload
+from typing import Any, Final, Self, TypedDict, TypeVar, Unpack, overload
 
 from pydantic import BaseModel
 
 from kubex_stream.api.discovery import Discovery, ResourceType
 from kubex_stream.api.request import check_name
 from kubex_stream.api.watch_events import WatchEvent, WatchNotice
-from kubex_stream.api.watch_settings import WatchSettings
+from kubex_stream.api.watch_settings import FindPath, WatchSettings
 from kubex_stream.api.watch_stream import WatchStream
 from kubex_stream.client.base import BaseClient
 from kubex_stream.client.request import Request, check_headers
@@ -26,6 +27,29 @@ __all__ = ("Watch", "WatchEvent", "WatchNotice", "WatchStream")
 
 T = TypeVar("T")
 M = TypeVar("M", bound=BaseModel)
+F = TypeVar("F", bound=Callable[..., object] | None)
+
+
+#: Seconds that a list may always pause.
+_SHORTEST_PAUSE: Final = 60.0
+
+
+class WatchOptions(TypedDict, total=False):
+    """What :meth:`Watch.stream` takes besides the resource and the model."""
+
+    namespace: str | None
+    all_namespaces: bool
+    name: str | None
+    label_selector: str | Mapping[str, str] | None
+    field_selector: str | Mapping[str, str] | None
+    resource_version: str | int | None
+    timeout: float | None
+    inactivity: float | None
+    give_up_after: float | None
+    initial: Initial
+    notify: Callable[[WatchNotice], object] | None
+    headers: Mapping[str, str] | None
+    request_timeout: TimeoutTypes | EllipsisType
 
 
 class Watch:
@@ -37,9 +61,12 @@ class Watch:
 
     :param client: an open client
     :param backoff: how long to wait before a watch that failed is opened again
+    :raises TypeError: no client
     """
 
     def __init__(self, client: BaseClient, *, backoff: Backoff | None = None) -> None:
+        if not isinstance(client, BaseClient):
+            raise TypeError(f"Watch takes a client, as create_client() makes it, not {type(client).__name__}")
         self._client = client
         self._backoff = backoff or Backoff()
         self._discovery = Discovery.of(client)
@@ -51,19 +78,7 @@ class Watch:
         resource: str | ResourceType,
         *,
         model: type[M],
-        namespace: str | None = ...,
-        all_namespaces: bool = ...,
-        name: str | None = ...,
-        label_selector: str | Mapping[str, str] | None = ...,
-        field_selector: str | Mapping[str, str] | None = ...,
-        resource_version: str | int | None = ...,
-        timeout: float | None = ...,
-        inactivity: float | None = ...,
-        give_up_after: float | None = ...,
-        initial: Initial = ...,
-        notify: Callable[[WatchNotice], object] | None = ...,
-        headers: Mapping[str, str] | None = ...,
-        request_timeout: TimeoutTypes | EllipsisType = ...,
+        **options: Unpack[WatchOptions],
     ) -> WatchStream[M]: ...
 
     @overload
@@ -72,19 +87,7 @@ class Watch:
         resource: str | ResourceType,
         *,
         model: Callable[[dict[str, Any]], T],
-        namespace: str | None = ...,
-        all_namespaces: bool = ...,
-        name: str | None = ...,
-        label_selector: str | Mapping[str, str] | None = ...,
-        field_selector: str | Mapping[str, str] | None = ...,
-        resource_version: str | int | None = ...,
-        timeout: float | None = ...,
-        inactivity: float | None = ...,
-        give_up_after: float | None = ...,
-        initial: Initial = ...,
-        notify: Callable[[WatchNotice], object] | None = ...,
-        headers: Mapping[str, str] | None = ...,
-        request_timeout: TimeoutTypes | EllipsisType = ...,
+        **options: Unpack[WatchOptions],
     ) -> WatchStream[T]: ...
 
     @overload
@@ -93,19 +96,7 @@ class Watch:
         resource: str | ResourceType,
         *,
         model: None = ...,
-        namespace: str | None = ...,
-        all_namespaces: bool = ...,
-        name: str | None = ...,
-        label_selector: str | Mapping[str, str] | None = ...,
-        field_selector: str | Mapping[str, str] | None = ...,
-        resource_version: str | int | None = ...,
-        timeout: float | None = ...,
-        inactivity: float | None = ...,
-        give_up_after: float | None = ...,
-        initial: Initial = ...,
-        notify: Callable[[WatchNotice], object] | None = ...,
-        headers: Mapping[str, str] | None = ...,
-        request_timeout: TimeoutTypes | EllipsisType = ...,
+        **options: Unpack[WatchOptions],
     ) -> WatchStream[dict[str, Any]]: ...
 
     def stream(
@@ -147,13 +138,16 @@ class Watch:
         :param notify: is called with a :class:`WatchNotice` whenever something happens to the watch itself, in order with the events, by
             the task that waits for the next one
         :param headers: for every request of it
-        :param request_timeout: for each list, and for each watch until it is open; ``...`` for the client's own
+        :param request_timeout: for each list, and for each watch until it is open; ``...`` for the client's own.  Where that says nothing
+            either, a list may pause for ``inactivity``, and at least 60 s
         :raises TypeError: an argument of a wrong type
         :raises ValueError: a selector that does not parse, a version that is no number, a namespace for a path, no positive seconds …
         """
         if initial not in ("auto", "list", "stream"):
             raise ValueError(f"initial is 'auto', 'list' or 'stream', not {initial!r}")
         check_headers(headers or {})
+        if request_timeout is not ...:
+            request_timeout = Timeout.coerce(request_timeout)
         settings = WatchSettings(
             query=_selectors(label_selector, field_selector, name),
             headers=dict(headers or {}),
@@ -161,14 +155,23 @@ class Watch:
             inactivity=_seconds("inactivity", inactivity),
             give_up_after=_seconds("give_up_after", give_up_after),
             request_timeout=request_timeout,
+            list_timeout=self._list_timeout(request_timeout, inactivity),
             backoff=self._backoff,
-            notify=notify,
+            notify=_plain("notify", notify),
         )
         path = self._path(resource, namespace, all_namespaces)
         course = Course(_version(resource_version), initial)
         stream: WatchStream[Any] = WatchStream(self._client, path, course, settings, _maker(model))
         self._streams.add(stream)
         return stream
+
+    def _list_timeout(self, wanted: Any, inactivity: float | None) -> Any:
+        """That of a list.  Where nobody has said one, it is a pause and not the whole: of a large list, or one that the server has to think
+        about, the limits of some libraries would end every attempt, and others have none that would notice silence in time."""
+        if wanted is not ... or self._client.options.timeout is not ... or inactivity is None:
+            return wanted
+        longest = max(inactivity, _SHORTEST_PAUSE)
+        return Timeout(connect=longest, read=longest)
 
     def stop(self) -> None:
         """Stop every watch that was begun through this object; see :meth:`WatchStream.stop`."""
@@ -177,6 +180,7 @@ class Watch:
 
     async def aclose(self) -> None:
         """Stop all of them, and wait until their connections are closed."""
+        self.stop()
         for stream in tuple(self._streams):
             await stream.aclose()
 
@@ -188,9 +192,7 @@ class Watch:
     ) -> None:
         await self.aclose()
 
-    def _path(
-        self, resource: str | ResourceType, namespace: str | None, all_namespaces: bool
-    ) -> Callable[[], Awaitable[str]]:
+    def _path(self, resource: str | ResourceType, namespace: str | None, all_namespaces: bool) -> FindPath:
         if namespace is not None:
             check_name("namespace", namespace)
             if all_namespaces:
@@ -198,13 +200,15 @@ class Watch:
         if isinstance(resource, str) and resource.startswith("/"):
             if namespace is not None or all_namespaces:
                 raise ValueError("a path says where to look itself; leave namespace and all_namespaces out")
-            Request(path=resource)  # raises, where it is none
+            _check_path(resource)
             return _known(resource)
         if not isinstance(resource, ResourceType):
             _check_word(resource)
 
-        async def find() -> str:
-            found = await self._discovery.resolve(resource) if isinstance(resource, str) else resource
+        async def find(*, refresh: bool = False) -> str:
+            found = resource
+            if isinstance(found, str):
+                found = await self._discovery.resolve(found, refresh=refresh)
             found.check_watchable()
             where = None
             if found.namespaced and not all_namespaces:
@@ -225,8 +229,20 @@ def _check_word(resource: object) -> None:
         )
 
 
-def _known(path: str) -> Callable[[], Awaitable[str]]:
-    async def find() -> str:
+def _check_path(path: str) -> None:
+    Request(path=path)  # raises, where it is none
+    root, *rest = path.strip("/").split("/")
+    within = {"api": rest[1:], "apis": rest[2:]}.get(root)
+    if within is not None and len(within) % 2 == 0:
+        parent, _, name = path.rstrip("/").rpartition("/")
+        hint = (
+            f"is one object; watch {parent!r} with name={name!r}" if within else "is no resource; go on to its plural"
+        )
+        raise ValueError(f"{path!r} {hint}")
+
+
+def _known(path: str) -> FindPath:
+    async def find(**_: bool) -> str:
         return path
 
     return find
@@ -240,22 +256,31 @@ def _selectors(
         texts["labelSelector"] = label_selector_text(labels)
     wanted = [] if fields is None else [field_selector_text(fields)]
     if name is not None:
+        _check_object(name)
         wanted.append(field_selector_text({"metadata.name": name}))
     if any(wanted):
         texts["fieldSelector"] = ",".join(text for text in wanted if text)
     return tuple((key, text) for key, text in texts.items() if text)
 
 
+def _check_object(name: object) -> None:
+    # Rules differ between resources, as for the colons of roles, so only what no object can have is refused.
+    if not isinstance(name, str):
+        raise TypeError(f"name must be a string, not {type(name).__name__}")
+    if name in ("", ".", "..") or not name.isprintable() or re.search(r"[/%\s]", name):
+        raise ValueError(f"{name!r} is not the name of an object")
+
+
 def _version(version: str | int | None) -> str | None:
     if version is None or version == "":
         return None
     text = str(version)
-    if isinstance(version, bool) or not (text.isascii() and text.isdecimal()):
+    if isinstance(version, bool) or not re.fullmatch(r"[0-9]{1,20}", text) or int(text) >= 2**64:
         raise ValueError(
             f"resource_version is a number, as a list's metadata.resourceVersion has it, not {version!r}; leave it out to begin with the "
             "objects as they are"
         )
-    return text
+    return str(int(text))
 
 
 def _seconds(what: str, value: float | None) -> float | None:
@@ -273,4 +298,13 @@ def _maker(model: Callable[[dict[str, Any]], Any] | type[BaseModel] | None) -> C
         return model.model_validate
     if not callable(model):
         raise TypeError(f"model is a pydantic model or something that can be called, not {type(model).__name__}")
-    return model
+    return _plain("model", model)
+
+
+def _plain(what: str, function: F) -> F:
+    """``function``, which nobody would await."""
+    if function is not None and not callable(function):
+        raise TypeError(f"{what} is something that can be called, not {type(function).__name__}")
+    if inspect.iscoroutinefunction(function):
+        raise TypeError(f"{what} is called and not awaited; give a plain function, which may start a task")
+    return function

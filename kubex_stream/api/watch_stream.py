@@ -12,8 +12,7 @@ from __future__ import annotations
 import logging
 import math
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import Any, Final, Generic, Self, TypeVar
 
@@ -21,25 +20,25 @@ import anyio
 from anyio.lowlevel import checkpoint
 
 from kubex_stream.api.objects import unexpected
-from kubex_stream.api.watch_events import WatchEvent, WatchNotice
-from kubex_stream.api.watch_settings import WatchSettings, passes
+from kubex_stream.api.watch_connection import FellSilent, WatchConnection, no_event
+from kubex_stream.api.watch_events import WatchEvent, WatchNotice, standing
+from kubex_stream.api.watch_settings import TROUBLE, FindPath, Trouble, WatchSettings, passes, refuses_to_stream
 from kubex_stream.client.base import BaseClient
-from kubex_stream.client.request import Request, StreamedResponse
-from kubex_stream.errors import ApiError, ConnectionFailed, ConnectionLost, Gone, KubexClientException, StreamTimeout
+from kubex_stream.client.request import Request
+from kubex_stream.errors import ApiError, ConnectionLost, Gone, KubexClientException, NotFound
 from kubex_stream.watch.backoff import Pauses
 from kubex_stream.watch.course import Ask, Course, Notice
-from kubex_stream.watch.decoding import RawEvent, decode, error_of
+from kubex_stream.watch.decoding import decode, error_of
 from kubex_stream.watch.documents import parse
 from kubex_stream.watch.known import Change
-from kubex_stream.watch.lines import LineSplitter
 
 __all__ = ("WatchStream",)
 
 T = TypeVar("T")
-#: How a server says that it does not stream a state: the API server's way, and that of others who do not know the parameter.
-_NO_STREAMED_STATE: Final = frozenset({400, 422})
 #: So often may a streamed state break before it is listed.
 _STREAMED_ATTEMPTS: Final = 3
+#: So many connections in a row that have never said anything are no accident.
+_MUTE: Final = 2
 
 _logger = logging.getLogger("kubex_stream")
 
@@ -62,7 +61,7 @@ class WatchStream(Generic[T]):
     def __init__(
         self,
         client: BaseClient,
-        path: Callable[[], Awaitable[str]],
+        path: FindPath,
         course: Course,
         settings: WatchSettings,
         model: Callable[[dict[str, Any]], T],
@@ -73,21 +72,20 @@ class WatchStream(Generic[T]):
         self._course = course
         self._settings = settings
         self._model = model
-        self._pauses = Pauses(settings.backoff)
+        self._pauses = Pauses(settings.backoff, settings.give_up_after)
         self._ready: deque[Change | WatchNotice | Exception] = deque()
-        self._connection: AbstractAsyncContextManager[StreamedResponse] | None = None
-        self._pieces: AsyncIterator[bytes] | None = None
-        self._lines = LineSplitter()
+        self._connection: WatchConnection | None = None
         self._scope: anyio.CancelScope | None = None
         self._idle: anyio.Event | None = None
         self._deadline = math.inf
-        self._begun = self._ended = self._established = False
+        self._begun = self._ended = self._stopped = self._established = False
         self._told_synced = course.given
         self._broken_states = 0
         self._changes = False
+        self._opened_from = ""
         self._opened_at = 0.0
-        self._delay = 0.0
-        self._failing_since: float | None = None
+        self._not_before = -math.inf
+        self._mute = 0
 
     def __repr__(self) -> str:
         state = "ended" if self._ended else f"at {self._course.version}" if self._course.version else "at its beginning"
@@ -107,7 +105,7 @@ class WatchStream(Generic[T]):
 
     def stop(self) -> None:
         """End the watch at once, from any task of this event loop; whoever waits for an event sees the end of the iteration."""
-        self._ended = True
+        self._ended = self._stopped = True
         self._ready.clear()
         if self._scope is not None:
             self._scope.cancel()
@@ -133,31 +131,37 @@ class WatchStream(Generic[T]):
         return self
 
     async def __anext__(self) -> WatchEvent[T]:
-        event = await self._next(initial=False)
-        if event is None:
+        change = await self._next(initial=False)
+        if change is None:
             raise StopAsyncIteration
-        return event
+        return self._event(change)
 
     async def initial_state(self) -> list[WatchEvent[T]]:
         """The objects that were there at the beginning, as soon as all of them have come; iterating goes on behind them.
 
-        Empty where a version was given.  Where the watch is stopped, or its time is over, what came until then.  Raises as the iteration.
+        Empty where a version was given.  Where the watch is stopped, or its time is over, what came until then.  Raises as the iteration,
+        and what had come is then handed out by the next call, or by iterating.
         """
-        found: list[WatchEvent[T]] = []
-        while not self._told_synced and (event := await self._next(initial=True)) is not None:
-            found.append(event)
-        return found
+        found: list[tuple[Change, WatchEvent[T]]] = []
+        try:
+            while not self._told_synced and (change := await self._next(initial=True)) is not None:
+                found.append((change, self._event(change)))
+        except BaseException:
+            self._ready.extendleft(change for change, _ in reversed(found))  # for whoever asks next
+            raise
+        return standing(event for _, event in found)
 
-    async def _next(self, *, initial: bool) -> WatchEvent[T] | None:
-        """The next event; None at the end, and where the initial state is asked for, at its end."""
+    async def _next(self, *, initial: bool) -> Change | None:
+        """The next change; None at the end, and where the initial state is asked for, at its end."""
         if self._scope is not None:
             raise anyio.BusyResourceError("waiting for the next event of")
         while True:
+            if self._stopped:
+                self._ready.clear()  # also of what came in the very moment
             while self._ready:
                 item = self._ready.popleft()
                 if isinstance(item, Change):
-                    made = self._model(item.object)
-                    return WatchEvent(item.type, item.object, made, item.initial, item.relisted)
+                    return item
                 if isinstance(item, Exception):
                     self._ended = True
                     raise item
@@ -169,6 +173,10 @@ class WatchStream(Generic[T]):
                 await self._disconnect()
                 return None
             await self._step()
+
+    def _event(self, change: Change) -> WatchEvent[T]:
+        made = self._model(change.object)
+        return WatchEvent(change.type, change.object, made, change.initial, change.relisted)
 
     def _tell(self, notice: WatchNotice) -> None:
         if self._settings.notify is not None:
@@ -195,7 +203,7 @@ class WatchStream(Generic[T]):
 
     async def _work(self) -> None:
         try:
-            await (self._connect() if self._pieces is None else self._read())
+            await (self._connect() if self._connection is None else self._read(self._connection))
         except KubexClientException as error:
             await self._disconnect()
             self._ready.append(error)
@@ -207,129 +215,128 @@ class WatchStream(Generic[T]):
     async def _connect(self) -> None:
         if not self._path:
             self._path = await self._find_path()
-        if self._delay:
-            await anyio.sleep(self._delay)
-            self._delay = 0.0
+        await anyio.sleep_until(self._not_before)
         ask = self._course.ask()
-        self._changes = False
+        self._changes, self._opened_from = False, self._course.version
         self._opened_at = anyio.current_time()
         try:
             if ask.watch:
-                await self._open(ask)
+                self._connection = await WatchConnection.open(self._client, self._request(ask))
+                self._mute += 1
             else:
                 await self._list(ask)
-        except (ApiError, ConnectionFailed, ConnectionLost, StreamTimeout) as error:
+        except TROUBLE as error:
             await self._failed(error)
         else:
             self._established = True
-            self._failing_since = None
+            self._pauses.succeeded()
 
     def _request(self, ask: Ask) -> Request:
-        query = [*ask.query, *self._settings.query]
-        if ask.watch and self._deadline < math.inf:
-            # A server that is asked for this many seconds lets go of the watch even where it never learns that nobody reads it.
-            query.append(("timeoutSeconds", str(max(1, math.ceil(self._deadline - anyio.current_time())))))
-        settings = self._settings
-        return Request(path=self._path, query=query, headers=settings.headers, timeout=settings.request_timeout)
-
-    async def _open(self, ask: Ask) -> None:
-        connection = self._client.stream(self._request(ask))
-        response = await connection.__aenter__()
-        self._connection, self._pieces, self._lines = connection, aiter(response), LineSplitter()
+        return self._settings.request(self._path, ask, self._deadline - anyio.current_time())
 
     async def _list(self, ask: Ask) -> None:
         request = self._request(ask)
         response = await self._client.request(request)
         try:
-            for told in self._course.listed(parse(response.content)):
-                self._take(told)
+            self._take(self._course.listed(parse(response.content)))
         except ValueError:
             raise unexpected(request, response.status_code, "no list of objects") from None
 
-    async def _read(self) -> None:
-        assert self._pieces is not None
-        piece: bytes | None = None
+    async def _read(self, connection: WatchConnection) -> None:
         try:
-            with anyio.move_on_after(self._settings.inactivity) as waiting:
-                piece = await anext(self._pieces, None)
+            lines = await connection.lines(self._settings.inactivity)
         except ConnectionLost as error:
+            if isinstance(error, FellSilent) and self._course.streams_state:
+                self._course.list_instead()  # some take the parameter and never say that the state is complete
             await self._failed(error)
             return
-        if waiting.cancelled_caught:
-            await self._fell_silent()
-        elif piece is None:
+        self._mute = 0
+        if lines is None:
             await self._reached_the_end()
-        else:
-            await self._split(piece)
-            await checkpoint()  # where pieces come faster than they are read, others have a turn, and a stop is heard
+            return
+        await self._take_lines(lines)
+        await checkpoint()  # where pieces come faster than they are read, others have a turn, and a stop is heard
 
-    async def _split(self, piece: bytes) -> None:
-        for line in self._lines.feed(piece):
+    async def _take_lines(self, lines: list[bytes]) -> None:
+        for line in lines:
+            if not line or line.isspace():
+                continue
             try:
                 event = decode(line)
             except ValueError:
-                raise unexpected(Request(path=self._path), 200, "no watch event") from None
+                raise no_event(Request(path=self._path)) from None
             if event.type == "ERROR":
                 await self._failed(error_of(event.object, self._path))
                 return
-            self._take_event(event)
+            self._take(self._course.take(event))
+            self._changes = self._changes or event.type != "BOOKMARK"
 
-    def _take_event(self, event: RawEvent) -> None:
-        for told in self._course.take(event):
-            self._take(told)
-        self._changes = self._changes or event.type != "BOOKMARK"
-
-    def _take(self, told: Change | Notice) -> None:
-        self._ready.append(WatchNotice(told.kind, told.version) if isinstance(told, Notice) else told)
+    def _take(self, told: Iterable[Change | Notice]) -> None:
+        self._ready.extend(WatchNotice(each.kind, each.version) if isinstance(each, Notice) else each for each in told)
 
     # Endings ----------------------------------------------------------------------------------------------------------
 
     async def _disconnect(self) -> None:
-        connection, self._connection, self._pieces = self._connection, None, None
+        connection, self._connection = self._connection, None
         if connection is not None:
-            await connection.__aexit__(None, None, None)
+            await connection.aclose()
 
     async def _reached_the_end(self) -> None:
         await self._disconnect()
-        self._resume(None, self._pauses.after_end(changes=self._changes, lived=self._lived))
+        self._resume(None, self._pauses.after_end(changes=self._came_on, lived=self._lived))
+
+    @property
+    def _came_on(self) -> bool:
+        """Whether the connection has brought changes, and not those that the next one would bring again: a state, or any without versions."""
+        return self._changes and self._opened_from not in ("", self._course.version)
 
     @property
     def _lived(self) -> float:
         return anyio.current_time() - self._opened_at
 
-    async def _fell_silent(self) -> None:
-        if self._course.streams_state:
-            self._course.list_instead()  # some take the parameter and never say that the state is complete
-        seconds = self._settings.inactivity
-        await self._failed(ConnectionLost(f"watching {self._path}: nothing has come for {seconds:g} s"))
-
-    async def _failed(self, error: ApiError | ConnectionFailed | ConnectionLost | StreamTimeout) -> None:
+    async def _failed(self, error: Trouble) -> None:
         await self._disconnect()
-        if isinstance(error, Gone):
+        if isinstance(error, Gone) or self._is_unknown(error):
             self._expired(error)
+        elif isinstance(error, NotFound) and await self._moved():
+            self._resume(error, self._pauses.after_failure(changes=False, lived=0.0, asked=None))
         elif self._lists_instead(error):
-            self._delay = 0.0
-        elif not self._established or not passes(error) or self._gives_up():
+            return
+        elif not self._established or not passes(error) or self._pauses.are_over(anyio.current_time()):
             self._ready.append(error)
         else:
             asked = error.retry_after if isinstance(error, ApiError) else None
-            self._resume(error, self._pauses.after_failure(changes=self._changes, lived=self._lived, asked=asked))
+            self._resume(error, self._pauses.after_failure(changes=self._came_on, lived=self._lived, asked=asked))
+
+    def _is_unknown(self, error: Trouble) -> bool:
+        """Whether the version may be one that the server has never had, as behind a restored backup: then there are not even bookmarks."""
+        return (
+            isinstance(error, FellSilent)
+            and self._mute >= _MUTE
+            and bool(self._course.version)
+            and not self._course.given
+        )
+
+    async def _moved(self) -> bool:
+        """Whether the resource is served elsewhere by now, as a later version of it."""
+        before, self._path = self._path, await self._find_path(refresh=True)
+        return self._path != before
 
     def _lists_instead(self, error: Exception) -> bool:
-        refused = isinstance(error, ApiError) and error.status_code in _NO_STREAMED_STATE
-        return refused and self._course.streams_state and self._course.list_instead()
+        return refuses_to_stream(error) and self._course.streams_state and self._course.list_instead()
 
-    def _expired(self, error: Gone) -> None:
+    def _expired(self, error: Trouble) -> None:
         if not self._course.expired():
             self._ready.append(error)
             return
-        self._delay = self._pauses.after_failure(changes=self._changes, lived=self._lived, asked=None)
-        _logger.warning("%s; listing anew in %.1f s", error, self._delay)
-        self._client.observer.retried(self._path, error, self._delay)
-        self._ready.append(WatchNotice("relisting", "", error, self._delay))
+        delay = self._pauses.after_failure(changes=self._came_on, lived=self._lived, asked=None)
+        self._not_before = anyio.current_time() + delay
+        _logger.warning("%s; listing anew in %.1f s", error, delay)
+        self._client.observer.retried(self._path, error, delay)
+        self._ready.append(WatchNotice("relisting", "", error, delay))
 
-    def _resume(self, error: ApiError | ConnectionFailed | ConnectionLost | StreamTimeout | None, delay: float) -> None:
-        self._delay = delay
+    def _resume(self, error: Trouble | None, delay: float) -> None:
+        self._not_before = anyio.current_time() + delay
         version = self._course.version
         if self._course.streams_state:
             self._broken_states += 1
@@ -341,9 +348,3 @@ class WatchStream(Generic[T]):
         else:
             _logger.debug("%s: the watch has ended; going on from version %s in %.1f s", self._path, version, delay)
         self._ready.append(WatchNotice("resuming", version, error, delay))
-
-    def _gives_up(self) -> bool:
-        now, limit = anyio.current_time(), self._settings.give_up_after
-        if self._failing_since is None:
-            self._failing_since = now
-        return limit is not None and now - self._failing_since >= limit

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from kubex_stream.testing.http import Exchange, RecordedRequest
+from kubex_stream.testing.list_options import refused_list
 from kubex_stream.testing.selectors import Filter, SelectorError, object_filter
 from kubex_stream.testing.statuses import bad_request, status
 from kubex_stream.testing.tables import table
@@ -45,6 +46,10 @@ def current(store: PodStore, resource: str) -> list[dict[str, Any]]:
 async def serve_list(exchange: Exchange, store: PodStore, resource: str, namespace: str) -> None:
     """Answer a list."""
     request, kind = exchange.request, WATCHED[resource]
+    refused = refused_list(request, store.version)
+    if refused is not None:
+        await exchange.respond_json(refused)
+        return
     try:
         chosen = chosen_by(request, resource, namespace)
     except SelectorError as error:
@@ -70,7 +75,7 @@ def _page(
 ) -> tuple[int, list[dict[str, Any]], dict[str, Any]] | None:
     """A version, the objects, and what is to be said of the rest; None where the list has been forgotten."""
     name, _, place = request.value("continue").partition("/")
-    start, limit = int(place or 0), int(request.value("limit") or 0)
+    start, limit = int(place or 0), max(0, int(request.value("limit") or 0))
     if name:
         kept = store.history.kept(name)
         if kept is None:

@@ -171,7 +171,8 @@ class PodStore:
             state.backing_off = True
             self._record("MODIFIED", pod)
             with suppress(TimeoutError):
-                await asyncio.wait_for(pod.ending.wait(), pod.declared.restart_delay)
+                async with asyncio.timeout(pod.declared.restart_delay):
+                    await pod.ending.wait()
         if not pod.ending.is_set():
             self._begin_again(pod, state)
 

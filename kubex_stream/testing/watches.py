@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from kubex_stream.testing.behaviour import Behaviour
 from kubex_stream.testing.documents import Refused
 from kubex_stream.testing.history import Event, History
-from kubex_stream.testing.http import Exchange, RecordedRequest
+from kubex_stream.testing.http import Exchange
+from kubex_stream.testing.list_options import refused_watch, starts_with_state
 from kubex_stream.testing.lists import WATCHED, chosen_by, current, wants_table
 from kubex_stream.testing.selectors import Filter, SelectorError
 from kubex_stream.testing.statuses import bad_request, go_json, status
@@ -27,34 +28,11 @@ if TYPE_CHECKING:
 
 __all__ = ("WatchAnswer", "WatchControls", "serve_watch")
 
-_NOT_OLDER: Final = "Forbidden: sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"
-_NOT_HERE: Final = "Forbidden: sendInitialEvents is forbidden for watch unless the WatchList feature gate is enabled"
-_NO_MATCH: Final = "Forbidden: resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided"
 #: Seconds before the end at which a last bookmark is sent.
 _LAST_BOOKMARK: Final = 2.0
 #: ``cut``: RST.  ``end``: the body ends in order.  ``silence``: the connection stays, and nothing is sent on it.
 Fault = Literal["cut", "end", "silence"]
 _Told = tuple[str, dict[str, Any]]
-
-
-def _invalid(request: RecordedRequest, behaviour: Behaviour) -> dict[str, Any] | None:
-    match, initial = request.value("resourceVersionMatch"), request.values("sendInitialEvents")
-    wrong = None
-    if initial and not behaviour.watch_list:
-        wrong = "sendInitialEvents", _NOT_HERE
-    elif initial and match != "NotOlderThan":
-        wrong = "resourceVersionMatch", _NOT_OLDER
-    elif match and not initial:
-        wrong = "resourceVersionMatch", _NO_MATCH
-    if wrong is not None:
-        cause = {"reason": "FieldValueForbidden", "message": wrong[1], "field": wrong[0]}
-        details = {"group": "meta.k8s.io", "kind": "ListOptions", "causes": [cause]}
-        return status(422, f'ListOptions.meta.k8s.io "" is invalid: {wrong[0]}: {wrong[1]}', "Invalid", details)
-    version = request.value("resourceVersion")
-    if version and not version.isdecimal():
-        text = f'strconv.ParseUint: parsing "{version}": invalid syntax'
-        return status(500, f'resourceVersion: Invalid value: "{version}": {text}')
-    return None
 
 
 def _expired(version: int, history: History) -> dict[str, Any]:
@@ -135,12 +113,14 @@ class WatchAnswer:
         version = int(request.value("resourceVersion") or 0)
         changed = history.watch()
         try:
-            if version == 0 or request.flag("sendInitialEvents"):
+            if starts_with_state(request):
                 version = history.version
                 for item in [item for item in current(self._store, self.resource) if self._chosen(item)]:
                     yield "ADDED", item
                 if request.flag("allowWatchBookmarks"):
                     yield "BOOKMARK", self._bookmark(version, initial_end=True)
+            elif version == 0:
+                version = history.version
             elif version < history.oldest:
                 yield "ERROR", _expired(version, history)
                 return
@@ -167,7 +147,9 @@ class WatchAnswer:
         left = self._deadline - _LAST_BOOKMARK - asyncio.get_running_loop().time()
         interval = self._behaviour.watch_bookmark_interval
         try:
-            await asyncio.wait_for(changed.wait(), min(interval, left) if left > 0 else interval)
+            # Not wait_for, which up to Python 3.11 forgets a cancellation that comes together with what it waits for.
+            async with asyncio.timeout(min(interval, left) if left > 0 else interval):
+                await changed.wait()
         except TimeoutError:
             return True
         return False
@@ -191,7 +173,7 @@ class WatchAnswer:
 async def serve_watch(server: Server, exchange: Exchange, behaviour: Behaviour, resource: str, namespace: str) -> None:
     """Answer a watch."""
     request, history = exchange.request, server.store.history
-    refused = _invalid(request, behaviour)
+    refused = refused_watch(request, behaviour)
     version = request.value("resourceVersion")
     if refused is None and behaviour.watch_expired == "status" and 0 < int(version or 0) < history.oldest:
         refused = _expired(int(version), history)

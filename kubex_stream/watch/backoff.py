@@ -41,11 +41,29 @@ class Backoff:
 
 
 class Pauses:
-    """The pauses of one watch: they grow while attempts bring nothing."""
+    """The pauses of one watch: they grow while attempts bring nothing.
 
-    def __init__(self, backoff: Backoff) -> None:
+    :param patience: seconds for which nothing but failures is put up with; None: any number
+    """
+
+    def __init__(self, backoff: Backoff, patience: float | None = None) -> None:
         self._backoff = backoff
+        self._patience = patience
         self._failures = 0
+        self._failing_since: float | None = None
+
+    def succeeded(self) -> None:
+        """An attempt was answered."""
+        self._failing_since = None
+
+    def are_over(self, now: float) -> bool:
+        """Whether with this failure patience ends.
+
+        :param now: by the clock of the event loop
+        """
+        if self._failing_since is None:
+            self._failing_since = now
+        return self._patience is not None and now - self._failing_since >= self._patience
 
     def after_end(self, *, changes: bool, lived: float) -> float:
         """Seconds to wait after an end in order, which servers make every half hour or so: none, unless it came too soon.

@@ -10,7 +10,7 @@ Rules of this file:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
@@ -63,7 +63,7 @@ class Course:
         self._any = version == "0"
         self._version = "" if version is None or self._any else version
         self._known = None if self._version else KnownObjects()
-        self._streams = initial != "list" and not self._any
+        self._streams = initial == "stream" or (initial == "auto" and not self._any)
         self._may_list = initial != "stream"
         self._continue = ""
         self._paged = not self._any
@@ -95,7 +95,8 @@ class Course:
         assert self._known is not None
         if self._streams:
             self._known.begin()
-            return Ask(True, (*_WATCH, ("sendInitialEvents", "true"), ("resourceVersionMatch", "NotOlderThan")))
+            least = (("resourceVersion", "0"),) if self._any else ()
+            return Ask(True, (*_WATCH, ("sendInitialEvents", "true"), ("resourceVersionMatch", "NotOlderThan"), *least))
         if self._continue:
             return Ask(False, (("limit", str(_PAGE)), ("continue", self._continue)))
         self._known.begin()
@@ -127,12 +128,11 @@ class Course:
         if not self._continue:
             yield from self._whole(metadata["resourceVersion"])
 
-    def take(self, event: RawEvent) -> Iterator[Told]:
+    def take(self, event: RawEvent) -> Iterable[Told]:
         """An event; not for ERROR."""
-        if event.type == "BOOKMARK":
-            yield from self._bookmark(event)
-        elif event.type in CHANGES:
-            yield from self._changed(event)
+        if event.type in CHANGES:
+            return self._changed(event)
+        return self._bookmark(event) if event.type == "BOOKMARK" else ()
 
     def _bookmark(self, event: RawEvent) -> Iterator[Told]:
         if self._version:
@@ -141,19 +141,15 @@ class Course:
         elif event.ends_initial_state and event.version:
             yield from self._whole(event.version)
 
-    def _changed(self, event: RawEvent) -> Iterator[Told]:
+    def _changed(self, event: RawEvent) -> Sequence[Told]:
+        if not self._version and event.type != "DELETED":
+            assert self._known is not None
+            return self._known.see(event.object)
         if self._version:
             self._version = event.version or self._version
-            if self._known is not None:
-                self._known.note(event.type, event.object)
-            yield Change(event.type, event.object)  # type: ignore[arg-type]
-            return
-        assert self._known is not None
-        if event.type == "DELETED":
+        if self._known is not None:
             self._known.note(event.type, event.object)
-            yield Change("DELETED", event.object)
-        else:
-            yield from self._known.see(event.object)
+        return (Change(event.type, event.object),)  # type: ignore[arg-type]
 
     def _whole(self, version: str) -> Iterator[Told]:
         assert self._known is not None

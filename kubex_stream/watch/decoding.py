@@ -20,6 +20,7 @@ __all__ = ("CHANGES", "RawEvent", "decode", "error_of", "metadata_of")
 
 #: The types that tell of an object.
 CHANGES: Final = frozenset({"ADDED", "MODIFIED", "DELETED"})
+_TOO_OLD: Final = ("Expired", "Gone")
 _INITIAL_END: Final = "k8s.io/initial-events-end"
 
 
@@ -37,24 +38,31 @@ class RawEvent:
     def version(self) -> str:
         """The resource version that it makes; empty for none."""
         version = metadata_of(self.object).get("resourceVersion")
-        if version is None:  # a Table's own, where it has no row
-            version = (self.object.get("metadata") or {}).get("resourceVersion")
+        if version is None and isinstance(
+            own := self.object.get("metadata"), dict
+        ):  # a Table's, where its row has none
+            version = own.get("resourceVersion")
         return version if isinstance(version, str) else ""
 
     @property
     def ends_initial_state(self) -> bool:
         """Whether it is the bookmark behind the last object of the initial state."""
-        annotations = metadata_of(self.object).get("annotations") or {}
-        return self.type == "BOOKMARK" and annotations.get(_INITIAL_END) == "true"
+        annotations = metadata_of(self.object).get("annotations")
+        return self.type == "BOOKMARK" and isinstance(annotations, dict) and annotations.get(_INITIAL_END) == "true"
 
 
 def metadata_of(item: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The metadata of an object, or of the object in a Table's only row; empty where there is none."""
-    if item.get("kind") == "Table":
-        rows = item.get("rows") or ()
-        item = rows[0].get("object") or {} if rows else item
+    """The metadata of an object, or of the object in a Table's only row, or a Table's own where it has no row; empty where there is none."""
+    if item.get("kind") == "Table" and (rows := item.get("rows")):
+        item = _in_row(rows)
     metadata = item.get("metadata")
     return metadata if isinstance(metadata, dict) else {}
+
+
+def _in_row(rows: object) -> Mapping[str, Any]:
+    row = rows[0] if isinstance(rows, list) else None
+    found = row.get("object") if isinstance(row, dict) else None
+    return found if isinstance(found, dict) else {}
 
 
 def decode(line: bytes) -> RawEvent:
@@ -79,4 +87,6 @@ def error_of(status: Mapping[str, Any], path: str) -> ApiError:
     """
     code = status.get("code")
     known = code if isinstance(code, int) and 400 <= code <= 599 else 500
+    if status.get("reason") in _TOO_OLD:
+        known = 410  # whatever the number: to go on from the same version would be an endless loop
     return api_error(Response(known, [], json.dumps(status).encode()), method="GET", path=path)

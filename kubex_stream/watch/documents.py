@@ -19,6 +19,7 @@ def _fast() -> Callable[[bytes], Any] | None:
 
 
 _LOADS: Final = _fast()
+_DECODER: Final = json.JSONDecoder()
 #: Whether a faster parser than the standard library's is installed: ``pip install orjson``.
 FAST: Final = _LOADS is not None
 
@@ -34,6 +35,6 @@ def parse(data: bytes) -> Any:
         except ValueError:
             pass  # stricter in corners, as with lone surrogates; the slower one decides
     try:
-        return json.loads(data)
+        return _DECODER.decode(data.decode())  # json.loads looks for other encodings first, every time
     except RecursionError:
         raise ValueError("nested too deeply") from None

@@ -34,6 +34,11 @@ class LineSplitter:
         """Bytes of the line whose end has not come."""
         return self._size
 
+    @property
+    def is_json(self) -> bool:
+        """Whether the line whose end has not come may be an event, as far as it has come."""
+        return b"".join(self._parts)[:64].lstrip()[:1] in (b"", b"{")
+
     def feed(self, piece: bytes) -> list[bytes]:
         """The lines that end in ``piece``, without their ends.
 

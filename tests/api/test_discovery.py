@@ -13,7 +13,7 @@ from kubex_stream import ApiError, NotFound
 from kubex_stream.api.discovery import Discovery, ResourceType
 from kubex_stream.api.watch import Watch
 from kubex_stream.client import BaseClient, Response
-from tests.api.watching import added, hangs, query, take, watched
+from tests.api.watching import QUICK, added, ends, hangs, query, take, watched
 from tests.client.memory import refusal
 
 pytestmark = pytest.mark.anyio
@@ -57,13 +57,14 @@ CORE = group(
     ],
 )
 GROUPS = (
-    group("apps", v1=[entry("deployments", "Deployment", "deploy")]),
+    group("apps", v1=[entry("deployments", "Deployment", "deploy", "dep")]),
     group("events.k8s.io", v1=[entry("events", "Event", "ev")]),
     group(
         "example.org",
         v2=[entry("widgets", "Widget", "wd")],
         v1=[entry("widgets", "Widget"), entry("gadgets", "Gadget")],
     ),
+    group("zoo", v2=[entry("deps", "Dep")]),
 )
 
 
@@ -85,6 +86,10 @@ def known() -> tuple[Response, Response]:
         ("events", "/api/v1/namespaces/n/events"),
         ("events.events.k8s.io", "/apis/events.k8s.io/v1/namespaces/n/events"),
         ("widgets", "/apis/example.org/v2/namespaces/n/widgets"),
+        ("widgets.v1.example.org", "/apis/example.org/v1/namespaces/n/widgets"),
+        ("widgets.example", "/apis/example.org/v2/namespaces/n/widgets"),
+        ("pods.v1.", "/api/v1/namespaces/n/pods"),
+        ("dep", "/apis/zoo/v2/namespaces/n/deps"),
         ("gadgets.example.org", "/apis/example.org/v1/namespaces/n/gadgets"),
     ],
 )
@@ -167,7 +172,10 @@ LEGACY = (
         {
             "kind": "APIGroupList",
             "groups": [
-                {"preferredVersion": {"groupVersion": "apps/v1"}},
+                {
+                    "preferredVersion": {"groupVersion": "apps/v1"},
+                    "versions": [{"groupVersion": "apps/v1beta1"}, {"groupVersion": "apps/v1"}],
+                },
                 {"preferredVersion": {"groupVersion": "away.example/v1"}},
             ],
         }
@@ -178,21 +186,26 @@ LEGACY = (
             "resources": [{"name": "deployments", "kind": "Deployment", "namespaced": True, "verbs": []}],
         }
     ),
+    answer({"resources": [{"name": "scales", "kind": "Scale", "namespaced": True}]}),
 )
 
 
-async def test_servers_without_the_aggregated_form_and_groups_that_are_away() -> None:
-    async with watched(*LEGACY, refusal(404)) as client:
+@pytest.mark.parametrize("status", [404, 500, 502, 504])
+async def test_servers_without_the_aggregated_form_and_groups_that_are_away(status: int) -> None:
+    async with watched(*LEGACY, refusal(status)) as client:
         types = await Discovery.of(client).types()
     assert types == (
         ResourceType("", "v1", "pods", "Pod", True, "", ("po",), ("watch",)),
         ResourceType("apps", "v1", "deployments", "Deployment", True),
+        ResourceType("apps", "v1beta1", "scales", "Scale", True),
     )
     paths = [urlsplit(request.url).path for request in client.sent]
-    assert paths == ["/api", "/api/v1", "/apis", "/apis/apps/v1", "/apis/away.example/v1"]
+    assert paths == ["/api", "/api/v1", "/apis", "/apis/apps/v1", "/apis/apps/v1beta1", "/apis/away.example/v1"]
 
 
-@pytest.mark.parametrize("content", [b"<html>", b"[]"])
+@pytest.mark.parametrize(
+    "content", [b"<html>", b"[]", b'{"kind": "APIGroupDiscoveryList", "items": [5]}', b'{"groups": [{}]}']
+)
 async def test_what_is_no_discovery(content: bytes) -> None:
     async with watched(Response(200, [], content)) as client:
         with pytest.raises(ApiError, match=r"/api: 200, but the answer is no discovery document"):
@@ -223,3 +236,37 @@ async def test_an_unknown_resource_is_said_by_the_watch() -> None:
         with pytest.raises(NotFound, match="did you mean 'pods'"):
             await anext(events)
         assert [each async for each in events] == []
+
+
+async def test_a_group_whose_server_is_away_is_named_where_a_word_is_not_found() -> None:
+    stale = {"metadata": {"name": "away.example"}, "versions": [{"version": "v1", "freshness": "Stale"}]}
+    async with watched(aggregated(CORE), aggregated(stale, *GROUPS)) as client:
+        discovery = Discovery.of(client)
+        assert str(await discovery.resolve("deploy")) == "deployments.apps"
+        client.answers.extend([aggregated(CORE), aggregated(stale)])
+        with pytest.raises(NotFound, match=r"those of away\.example/v1 could not be asked for"):
+            await discovery.resolve("metrics")
+
+
+async def test_a_resource_that_moves_to_another_version_is_found_there() -> None:
+    later = aggregated(group("apps", v2=[entry("deployments", "Deployment", "deploy")]))
+    answers = (*known(), ends(added("a", 5)), refusal(404), aggregated(CORE), later, hangs(added("b", 6)))
+    async with watched(*answers) as client, Watch(client, backoff=QUICK).stream("deploy", resource_version=1) as events:
+        assert await take(events, 2) == ["ADDED a 5", "ADDED b 6"]
+    assert urlsplit(client.sent[-1].url).path == "/apis/apps/v2/namespaces/shop/deployments"
+    assert query(client.sent[-1])["resourceVersion"] == "5"
+
+
+async def test_a_resource_that_is_no_longer_there_is_said_to_be() -> None:
+    answers = (*known(), ends(added("a", 5)), refusal(404), aggregated(CORE), aggregated())
+    async with watched(*answers) as client, Watch(client, backoff=QUICK).stream("deploy", resource_version=1) as events:
+        assert await take(events, 1) == ["ADDED a 5"]
+        with pytest.raises(NotFound, match="the server has no resource 'deploy'"):
+            await anext(events)
+
+
+async def test_a_resource_that_is_where_it_was_and_not_found_is_not_found() -> None:
+    async with watched(*known(), refusal(404, message="not here"), *known()) as client:
+        with pytest.raises(NotFound, match="not here"):
+            await anext(Watch(client).stream("deploy"))
+    assert len(client.sent) == 5

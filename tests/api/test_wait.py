@@ -9,7 +9,17 @@ from urllib.parse import parse_qsl, urlsplit
 import anyio
 import pytest
 
-from kubex_stream import ApiError, ClientConfiguration, ConnectionLost, Forbidden, NotFound, Pods, StreamTimeout
+from kubex_stream import (
+    ApiError,
+    ClientConfiguration,
+    ClientOptions,
+    ConnectionFailed,
+    ConnectionLost,
+    Forbidden,
+    NotFound,
+    Pods,
+    StreamTimeout,
+)
 from kubex_stream.client import Response
 from tests.client.memory import Body, HangingBody, MemoryClient, refusal, scripted
 
@@ -161,7 +171,7 @@ async def test_a_version_that_is_too_old_at_once_is_asked_for_again() -> None:
 
 
 @pytest.mark.parametrize(
-    "line", [b"<html>", b"[]", b"{}", b'{"type": "MODIFIED"}', b'{"type": "MODIFIED", "object": 5}', b""]
+    "line", [b"<html>", b"[]", b"{}", b'{"type": "MODIFIED"}', b'{"type": "MODIFIED", "object": 5}']
 )
 async def test_what_is_no_event_is_an_error(line: bytes) -> None:
     watch = Body(line + b"\n")
@@ -228,6 +238,8 @@ async def test_a_pod_without_a_status_yet_is_waited_for(status: object) -> None:
         ("phase=Running", pod("Running")),
         ("jsonpath={.status.phase}=Running", pod("Running")),
         ("jsonpath=.status.phase=Running", pod("Running")),
+        ('jsonpath=.status.conditions[?(@.type=="Ready")].status=True', pod("Running", Ready=True)),
+        ('jsonpath=.status.conditions[?(@.type!="Other")].status="True"', pod("Running", Ready=True)),
         ('jsonpath={.status.conditions[?(@.type=="Ready")].status}=True', pod("Running", Ready=True)),
         ("jsonpath={.status.podIP}", pod("Running") | {"status": {"podIP": "10.0.0.7"}}),
     ],
@@ -269,8 +281,56 @@ async def test_a_pod_that_has_ended_may_still_be_deleted_or_get_another_field() 
         assert await Pods(client).wait("web-0", "jsonpath={.metadata.labels.done}=yes") == changed
 
 
-@pytest.mark.parametrize("condition", ["state=Running", "jsonpath=", "jsonpath={.a[1:2]}", "jsonpath={..a}=b"])
+@pytest.mark.parametrize(
+    "condition",
+    [
+        "state=Running",
+        "jsonpath=",
+        "jsonpath={.a[1:2]}",
+        "jsonpath={..a}=b",
+        "jsonpath={.status.phase} Running",
+        "jsonpath={.status.phase}=",
+        "jsonpath=.status.phase=",
+        "phase=",
+        "phase=Running=True",
+        "condition=",
+        "condition=Ready=",
+        "delete=now",
+        "create=now",
+    ],
+)
 async def test_what_cannot_be_waited_for(condition: str) -> None:
     async with cluster() as client:
         with pytest.raises(ValueError, match=r"cannot be waited for|is no JSONPath"):
             await Pods(client).wait("web-0", condition)
+
+
+async def test_a_pod_that_is_not_there_yet() -> None:
+    here = pod(version=6)
+    watch = HangingBody(event("ADDED", here))
+    async with cluster(refusal(404), watch.response()) as client:
+        assert await Pods(client).wait("web-0", "create") == here
+    assert ("sendInitialEvents", "true") in parse_qsl(urlsplit(client.sent[1].url).query)
+    async with cluster(got(here)) as client:
+        assert await Pods(client).wait("web-0", "Create") == here
+
+
+AWAY = [ConnectionFailed("refused"), ConnectionLost("reset"), StreamTimeout("late"), refusal(503), refusal(500)]
+
+
+@pytest.mark.parametrize("away", AWAY, ids=repr)
+async def test_a_server_that_goes_away_behind_the_first_look_is_waited_for(away: Any) -> None:
+    options = ClientOptions(retries=0)
+    async with scripted(got(pod()), away, got(READY), configuration=CLUSTER, options=options) as client:
+        assert await Pods(client).wait("web-0") == READY
+    async with scripted(
+        got(pod()), Body(EXPIRED).response(), away, got(READY), configuration=CLUSTER, options=options
+    ) as client:
+        assert await Pods(client).wait("web-0") == READY
+
+
+@pytest.mark.parametrize("away", [ConnectionFailed("refused"), refusal(500)], ids=repr)
+async def test_a_server_that_is_not_there_at_all_is_said_to_be(away: Any) -> None:
+    async with cluster(away) as client:
+        with pytest.raises((ConnectionFailed, ApiError)):
+            await Pods(client).wait("web-0")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import anyio
 import pytest
 from pydantic import BaseModel, ValidationError
 
@@ -157,6 +158,39 @@ async def test_the_initial_state_as_a_whole() -> None:
             assert [brief(each) for each in await events.initial_state()] == ["ADDED a 3 initial", "ADDED b 4 initial"]
             assert await events.initial_state() == []
             assert await take(events, 1) == ["ADDED c 21"]
+
+
+async def test_the_initial_state_is_what_is_there_in_the_end() -> None:
+    pages = (listed(20, item("a", 3), item("b", 4), more="xyz"), refusal(410), listed(30, item("b", 5), item("c", 6)))
+    async with watched(*pages) as client, Watch(client, backoff=QUICK).stream(PODS, initial="list") as events:
+        assert [brief(each) for each in await events.initial_state()] == ["ADDED b 5 initial", "ADDED c 6 initial"]
+
+
+async def test_what_was_handed_out_before_stays_a_change() -> None:
+    first = hangs(added("a", 3) + added("b", 4) + added("c", 5))
+    second = hangs(added("b", 9) + added("d", 10) + bookmark(20, end=True))
+    async with watched(first, second) as client, Watch(client, backoff=QUICK).stream(PODS, initial="stream") as events:
+        await take(events, 3)
+        with anyio.move_on_after(0.05):
+            await anext(events)
+        begun = [brief(each) for each in await events.initial_state()]
+    assert begun == ["DELETED a 3 initial", "DELETED c 5 initial", "MODIFIED b 9 initial", "ADDED d 10 initial"]
+
+
+async def test_an_initial_state_that_is_cut_off_loses_nothing() -> None:
+    whole = hangs(added("a", 3) + added("b", 4) + bookmark(20, end=True))
+    async with watched(hangs(added("a", 3)), whole) as client, Watch(client, backoff=QUICK).stream(PODS) as events:
+        with anyio.move_on_after(0.05):
+            await events.initial_state()
+        assert [brief(each) for each in await events.initial_state()] == ["ADDED a 3 initial", "ADDED b 4 initial"]
+
+
+async def test_an_object_of_the_initial_state_that_does_not_fit_the_model() -> None:
+    state = added("a", 3) + event("ADDED", {"metadata": {}}) + added("b", 4) + bookmark(20, end=True)
+    async with watched(hangs(state)) as client, Watch(client).stream(PODS, model=Pod) as events:
+        with pytest.raises(ValidationError):
+            await events.initial_state()
+        assert [each.object.metadata.name for each in await events.initial_state()] == ["a", "b"]
 
 
 async def test_the_initial_state_of_a_version_is_empty() -> None:

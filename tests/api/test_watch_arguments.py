@@ -7,14 +7,20 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from kubex_stream import ClientOptions, Pods, Timeout
 from kubex_stream.api.discovery import ResourceType
 from kubex_stream.api.watch import Watch
-from tests.api.watching import PODS, added, hangs, query, watched
+from tests.api.watching import CLUSTER, PODS, added, hangs, listed, query, watched
+from tests.client.memory import scripted
 
 pytestmark = pytest.mark.anyio
 
 DEPLOYMENTS = ResourceType("apps", "v1", "deployments", "Deployment", True, verbs=("watch",))
 NODES = ResourceType("", "v1", "nodes", "Node", False, verbs=("watch",))
+
+
+async def later(_: object) -> None:
+    """Not what anything here may be."""
 
 
 @pytest.mark.parametrize(
@@ -52,6 +58,14 @@ async def test_which_objects() -> None:
     assert ("X-Trace", "7") in request.headers
 
 
+@pytest.mark.parametrize(("given", "sent"), [(5, "5"), ("007", "7"), (2**64 - 1, str(2**64 - 1))])
+async def test_where_it_begins(given: Any, sent: str) -> None:
+    async with watched(hangs(added("a", 8))) as client:
+        async with Watch(client).stream(PODS, resource_version=given, name="system:node") as events:
+            await anext(events)
+    assert query(client.sent[0])["resourceVersion"] == sent
+
+
 async def test_a_namespace_for_what_has_none() -> None:
     async with watched() as client:
         with pytest.raises(ValueError, match="nodes have no namespace; leave it out"):
@@ -77,10 +91,37 @@ async def test_a_namespace_for_what_has_none() -> None:
         ({"resource": PODS, "namespace": "shop"}, ValueError, "a path says where to look itself"),
         ({"resource": PODS, "all_namespaces": True}, ValueError, "a path says where to look itself"),
         ({"resource": "/api/v1/pods?watch=1"}, ValueError, "holds neither spaces"),
+        (
+            {"resource": "/api/v1/namespaces/shop/pods/web-0"},
+            ValueError,
+            "one object; watch '/api/v1/namespaces/shop/pods' with name='web-0'",
+        ),
+        (
+            {"resource": "/apis/apps/v1/deployments/web/"},
+            ValueError,
+            "one object; watch '/apis/apps/v1/deployments' with name='web'",
+        ),
+        (
+            {"resource": "/api/v1/namespaces/shop"},
+            ValueError,
+            "one object; watch '/api/v1/namespaces' with name='shop'",
+        ),
+        ({"resource": "/apis/apps/v1"}, ValueError, "'/apis/apps/v1' is no resource; go on to its plural"),
+        ({"resource": "/apis"}, ValueError, "'/apis' is no resource; go on to its plural"),
         ({"resource": ""}, ValueError, "'' is no resource; name one as 'pods'"),
         ({"resource": "pods/web-0"}, ValueError, "'pods/web-0' is no resource"),
         ({"resource": 5}, TypeError, "resource is a name as 'pods'.*not int"),
         ({"model": "Pod"}, TypeError, "model is a pydantic model or something that can be called, not str"),
+        ({"resource_version": "9" * 40}, ValueError, "resource_version is a number"),
+        ({"resource_version": 2**64}, ValueError, "resource_version is a number"),
+        ({"request_timeout": -1}, ValueError, "timeout must be a positive number"),
+        ({"name": ""}, ValueError, "'' is not the name of an object"),
+        ({"name": "a/b"}, ValueError, "'a/b' is not the name of an object"),
+        ({"name": 5}, TypeError, "name must be a string, not int"),
+        ({"label_selector": {"app": "a,b=c"}}, ValueError, "'app=a,b=c' is no term of a label selector"),
+        ({"notify": "me"}, TypeError, "notify is something that can be called, not str"),
+        ({"notify": later}, TypeError, "notify is called and not awaited"),
+        ({"model": later}, TypeError, "model is called and not awaited"),
         ({"headers": {"Connection": "close"}}, ValueError, "set by the transport"),
     ],
 )
@@ -91,3 +132,27 @@ async def test_what_makes_no_sense_is_said_before_anything_is_sent(
         with pytest.raises(error, match=text):
             Watch(client).stream(**{"resource": "pods", **arguments})
     assert client.sent == []
+
+
+async def test_a_watch_is_of_a_client() -> None:
+    async with watched() as client:
+        with pytest.raises(TypeError, match=r"Watch takes a client, as create_client\(\) makes it, not Pods"):
+            Watch(Pods(client))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("options", "arguments", "limit"),
+    [
+        ({}, {}, Timeout(connect=90, read=90)),
+        ({}, {"inactivity": 5}, Timeout(connect=60, read=60)),
+        ({}, {"inactivity": None}, ...),
+        ({}, {"request_timeout": 7}, Timeout(7)),
+        ({}, {"request_timeout": None}, None),
+        ({"timeout": 8}, {}, Timeout(8)),
+    ],
+)
+async def test_how_long_a_list_may_take(options: dict[str, Any], arguments: dict[str, Any], limit: Any) -> None:
+    client = scripted(listed(5), hangs(added("a", 8)), configuration=CLUSTER, options=ClientOptions(**options))
+    async with client, Watch(client).stream(PODS, initial="list", **arguments) as events:
+        await anext(events)
+    assert client.sent[0].timeout == limit

@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import anyio
 import pytest
 
 from kubex_stream import ApiError, ConnectionLost
 from kubex_stream.api.watch import Watch
+from kubex_stream.watch.backoff import Backoff
 from tests.api.watching import (
+    EXPIRED,
     PODS,
     QUICK,
     added,
+    bookmark,
     ends,
+    error,
     event,
     events_of,
     hangs,
     item,
+    listed,
     query,
     take,
     watched,
 )
-from tests.client.memory import Body, HangingBody
+from tests.client.memory import Body, HangingBody, hang, refusal
 
 pytestmark = pytest.mark.anyio
 
@@ -54,6 +62,74 @@ async def test_stop_within_the_loop_drops_what_was_not_asked_for() -> None:
             events.stop()
     assert len(found) == 1
     assert body.closed
+
+
+class Arriving(HangingBody):
+    """Calls something when a piece has arrived that nobody has looked at yet."""
+
+    def __init__(self, arrived: Callable[[], None], *pieces: bytes | Exception) -> None:
+        super().__init__(*pieces)
+        self._arrived = arrived
+
+    async def __anext__(self) -> bytes:
+        piece = await super().__anext__()
+        self._arrived()
+        return piece
+
+
+@pytest.mark.parametrize("piece", [added("a", 5), error(403), b"<html>\n"], ids=["event", "error", "junk"])
+async def test_what_arrives_in_the_moment_of_the_stop_is_dropped(piece: bytes) -> None:
+    body = Arriving(lambda: events.stop(), piece)
+    async with watched(body.response()) as client:
+        events = Watch(client).stream(PODS, resource_version=1)
+        assert [each async for each in events] == []
+    assert body.closed
+
+
+WAITS: dict[str, tuple[str, list[Any], dict[str, Any]]] = {
+    "discovery": ("pods", [hang], {}),
+    "list": (PODS, [hang], {"initial": "list"}),
+    "second page": (PODS, [listed(5, more="xyz"), hang], {"initial": "list"}),
+    "opening": (PODS, [hang], {}),
+    "retry of the client": (PODS, [refusal(503, ("Retry-After", "100"))], {}),
+    "pause behind an end": (PODS, [ends], {}),
+    "pause behind an error": (PODS, [lambda: ends(error(500))], {"resource_version": 5}),
+    "pause before a list": (PODS, [lambda: ends(bookmark(9, end=True) + EXPIRED)], {}),
+}
+
+
+@pytest.mark.parametrize("way", ["stop", "close", "cancel"])
+@pytest.mark.parametrize("where", WAITS)
+async def test_it_ends_at_once_wherever_it_waits(where: str, way: str) -> None:
+    resource, answers, options = WAITS[where]
+    client = watched(*[answer() if callable(answer) and answer is not hang else answer for answer in answers])
+    async with client, anyio.create_task_group() as tasks:
+        events = Watch(client, backoff=Backoff(100, 100)).stream(resource, **options)
+        found: list[object] = []
+
+        async def read(scope: anyio.CancelScope) -> None:
+            with scope:
+                found.extend([each async for each in events])
+
+        scope = anyio.CancelScope()
+        tasks.start_soon(read, scope)
+        await anyio.wait_all_tasks_blocked()
+        if way == "cancel":
+            scope.cancel()
+        elif way == "stop":
+            events.stop()
+        await events.aclose() if way == "close" else None
+    assert found == []
+
+
+async def test_stopped_before_it_has_begun() -> None:
+    async with watched() as client:
+        watch = Watch(client)
+        events = watch.stream(PODS)
+        watch.stop()
+        assert [each async for each in events] == []
+        assert await events.initial_state() == []
+    assert client.sent == []
 
 
 async def test_leaving_the_block_while_another_task_waits() -> None:
@@ -104,10 +180,22 @@ async def test_a_cancelled_wait_closes_the_connection_and_loses_nothing() -> Non
     assert query(client.sent[1])["resourceVersion"] == "5"
 
 
+async def test_waits_that_are_shorter_than_the_pause_do_not_begin_it_anew() -> None:
+    client = watched(ends(added("a", 5), ConnectionLost("reset")), hangs(added("b", 6)))
+    backoff = Backoff(first=0.3, longest=0.3)
+    async with client, Watch(client, backoff=backoff).stream(PODS, resource_version=1) as events:
+        found: list[str] = []
+        with anyio.fail_after(20):
+            while len(found) < 2:
+                with anyio.move_on_after(0.05):
+                    found += await take(events, 1)
+    assert found == ["ADDED a 5", "ADDED b 6"]
+
+
 async def test_a_timeout_ends_it_in_order() -> None:
     body = HangingBody(added("a", 5))
     async with watched(body.response()) as client:
-        async with Watch(client).stream(PODS, resource_version=1, timeout=0.05) as events:
+        async with Watch(client).stream(PODS, resource_version=1, timeout=0.5) as events:
             assert len([each async for each in events]) == 1
     assert body.closed
     assert query(client.sent[0])["timeoutSeconds"] == "1"
@@ -147,7 +235,7 @@ async def test_a_line_of_many_megabytes() -> None:
 
 
 @pytest.mark.parametrize(
-    "line", [b"<html>", b"[]", b"{}", b'{"type": "ADDED"}', b'{"type": "ADDED", "object": 5}', b"", b"\xff"]
+    "line", [b"<html>", b"[]", b"{}", b'{"type": "ADDED"}', b'{"type": "ADDED", "object": 5}', b"\xff"]
 )
 async def test_what_is_no_event_is_an_error(line: bytes) -> None:
     body = Body(added("a", 5) + line + b"\n")
@@ -156,6 +244,20 @@ async def test_what_is_no_event_is_an_error(line: bytes) -> None:
         with pytest.raises(ApiError, match=r"GET /api/v1/pods: 200, but the answer is no watch event"):
             await anext(events)
     assert body.closed
+
+
+async def test_a_page_of_one_line_is_no_end_in_order() -> None:
+    body = Body(b"<html>please log in</html>")
+    async with watched(body.response()) as client, Watch(client).stream(PODS, resource_version=1) as events:
+        with pytest.raises(ApiError, match=r"200, but the answer is no watch event; is this really an API server"):
+            await anext(events)
+    assert len(client.sent) == 1
+
+
+async def test_empty_lines_and_carriage_returns() -> None:
+    content = b"\n\r\n" + added("a", 5).replace(b"\n", b"\r\n") + b"\n" + added("b", 6)
+    found, _ = await events_of(watched(hangs(content)), 2, resource_version=1)
+    assert found == ["ADDED a 5", "ADDED b 6"]
 
 
 async def test_other_types_of_events_are_left_out() -> None:

@@ -7,8 +7,18 @@ from typing import Any
 import anyio
 import pytest
 
-from kubex_stream import ApiError, ConnectionFailed, ConnectionLost, Forbidden, Gone, Observer, StreamTimeout
+from kubex_stream import (
+    ApiError,
+    ConfigurationError,
+    ConnectionFailed,
+    ConnectionLost,
+    Forbidden,
+    Gone,
+    Observer,
+    StreamTimeout,
+)
 from kubex_stream.api.watch import Watch
+from kubex_stream.watch.backoff import Backoff
 from tests.api.watching import (
     EXPIRED,
     PODS,
@@ -72,7 +82,8 @@ async def test_what_breaks_goes_on_from_the_last_version(pieces: tuple[bytes | E
 
 
 async def test_a_server_that_is_away_for_a_while() -> None:
-    away = [ConnectionFailed("refused"), StreamTimeout("late"), refusal(500), refusal(504)]
+    renewal = ConfigurationError("the plugin needs the network")
+    away = [ConnectionFailed("refused"), StreamTimeout("late"), refusal(500), refusal(504), renewal]
     client = watched(ends(added("a", 5)), *away, hangs(added("b", 6)))
     found, notices = await events_of(client, 2, resource_version=1)
     assert found == ["ADDED a 5", "ADDED b 6"]
@@ -82,14 +93,16 @@ async def test_a_server_that_is_away_for_a_while() -> None:
         StreamTimeout,
         ApiError,
         ApiError,
+        ConfigurationError,
     ]
     assert {query(request)["resourceVersion"] for request in client.sent[1:]} == {"5"}
 
 
-async def test_the_first_request_has_to_succeed() -> None:
-    async with watched(ConnectionFailed("no route")) as client:
+@pytest.mark.parametrize("kind", [ConnectionFailed, ConfigurationError])
+async def test_the_first_request_has_to_succeed(kind: type[Exception]) -> None:
+    async with watched(kind("no route")) as client:
         async with Watch(client).stream(PODS) as events:
-            with pytest.raises(ConnectionFailed, match="no route"):
+            with pytest.raises(kind, match="no route"):
                 await anext(events)
             with pytest.raises(StopAsyncIteration):
                 await anext(events)
@@ -116,6 +129,26 @@ async def test_a_refusal_for_good_ends_it(as_event: bool) -> None:
             assert [each async for each in events] == []
 
 
+async def test_the_same_change_again_and_again_is_no_hot_loop() -> None:
+    client = watched(*[ends(event("MODIFIED", {"metadata": {"name": "a"}})) for _ in range(50)])
+    async with client, Watch(client).stream(PODS, resource_version=1, timeout=0.2) as events:
+        assert len([each async for each in events]) == 1
+    assert len(client.sent) == 1, "the first pause is longer than this"
+
+
+async def test_a_state_that_expires_as_soon_as_it_is_whole_is_no_hot_loop() -> None:
+    state = added("a", 5) + bookmark(9, end=True)
+    client = watched(*[ends(state + EXPIRED) for _ in range(50)])
+    notices: list[Any] = []
+    stream = Watch(client, backoff=Backoff(0.001, 60)).stream(PODS, notify=notices.append)
+    async with client, stream as events:
+        await anext(events)
+        with anyio.move_on_after(0.3):
+            await anext(events)
+    delays = [notice.delay for notice in notices if notice.kind == "relisting"]
+    assert delays[-1] > 8 * delays[0], "the pauses grow"
+
+
 async def test_silence_is_measured_while_waiting_only() -> None:
     silent = HangingBody(added("a", 5))
     client = watched(silent.response(), hangs(added("b", 6)))
@@ -134,6 +167,22 @@ async def test_silence_is_measured_while_waiting_only() -> None:
     assert isinstance(notice.error, ConnectionLost)
     assert "nothing has come for 0.05 s" in str(notice.error)
     assert query(client.sent[1])["resourceVersion"] == "5"
+
+
+async def test_a_version_that_the_server_has_never_had_is_no_silence_for_ever() -> None:
+    """As after etcd was restored from a backup: it answers with 200, and neither a change nor a bookmark ever comes."""
+    restored = listed(7, item("b", 6)), hangs(added("c", 8))
+    client = watched(listed(20, item("a", 3)), hangs(), hangs(), *restored)
+    found, notices = await events_of(client, 4, inactivity=0.03, initial="list")
+    assert found == ["ADDED a 3 initial", "ADDED b 6 relisted", "DELETED a 3 relisted", "ADDED c 8"]
+    assert [notice.kind for notice in notices] == ["synced", "resuming", "relisting", "relisted"]
+
+
+async def test_a_given_version_is_gone_on_from_whatever_the_silence() -> None:
+    client = watched(hangs(), hangs(), hangs(), hangs(added("c", 8)))
+    found, _ = await events_of(client, 1, inactivity=0.03, resource_version=5)
+    assert found == ["ADDED c 8"]
+    assert {query(request)["resourceVersion"] for request in client.sent} == {"5"}
 
 
 async def test_a_server_that_never_ends_the_state_that_it_streams() -> None:

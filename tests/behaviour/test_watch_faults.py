@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import anyio
 import anyio.to_thread
@@ -13,9 +13,13 @@ import pytest
 if sys.platform == "win32":
     pytest.skip("the embedded cluster is POSIX only", allow_module_level=True)
 
-from kubex_stream import Gone
+from kubex_stream import Backoff, Gone, Watch
 from kubex_stream.testing import Behaviour, EmbeddedCluster
 from tests.behaviour.watching import brief, gone, listed, opened, put
+from tests.watch.replaying import Replayed
+
+if TYPE_CHECKING:
+    from tests.conftest import MakeClient
 
 pytestmark = pytest.mark.anyio
 
@@ -63,6 +67,36 @@ async def test_a_state_that_never_comes_whole_in_a_stream_is_listed(open_watch: 
         begun = await events.initial_state()
         assert sorted(event.raw_object["metadata"]["name"] for event in begun) == sorted(names), "each once"
     assert [notice.kind for notice in notices] == ["resuming"] * 3 + ["synced"]
+
+
+@pytest.mark.parametrize("initial", ["stream", "list"])
+async def test_a_states_last_object_is_not_where_it_goes_on(
+    open_watch: Any, watched: EmbeddedCluster, initial: str
+) -> None:
+    """The objects of a state come by name: other clients go on from the version of the last one, and are told old changes again."""
+    for name in ("z", "m", "a"):
+        put(watched, name, "1")
+    async with open_watch(initial=initial) as (events, _):
+        assert await brief(events, 3) == ["ADDED a initial", "ADDED m initial", "ADDED z initial"]
+        for fault in ("cut", "end"):
+            watched.fail_watches(fault)
+            put(watched, "new", fault)
+            assert (await brief(events, 1))[0].endswith(" new")
+        assert int(events.resource_version) == watched.resource_version
+
+
+async def test_a_server_that_ends_every_watch_at_once_is_not_pestered(
+    make_client: MakeClient, watched: EmbeddedCluster
+) -> None:
+    """Other clients ask again without a pause."""
+    watched.behaviour = replace(USUAL, watch_timeout=0.001)
+    begun = len(watched.requests)
+    async with make_client(watched.configuration) as client:
+        watch, version = Watch(client, backoff=Backoff(first=5, longest=5)), watched.resource_version
+        async with watch.stream("configmaps", namespace="shop", resource_version=version) as events:
+            with anyio.move_on_after(1):
+                await anext(events)
+    assert sum(request.flag("watch") for request in watched.requests[begun:]) == 1
 
 
 async def test_bookmarks_move_the_version_on(open_watch: Any, watched: EmbeddedCluster) -> None:
@@ -129,17 +163,12 @@ def events_end(cluster: EmbeddedCluster) -> None:
 
 async def test_the_replayed_state_is_the_listed_state(open_watch: Any, watched: EmbeddedCluster) -> None:
     """Hundreds of changes across cuts, ends and compactions."""
-    state: dict[str, str] = {}
+    told = Replayed()
     async with open_watch(inactivity=1.0) as (events, notices), anyio.create_task_group() as tasks:
 
         async def replay() -> None:
             async for event in events:
-                name, version = (event.raw_object["metadata"][key] for key in ("name", "resourceVersion"))
-                assert (event.type == "ADDED") == (name not in state)
-                if event.type == "DELETED":
-                    del state[name]
-                else:
-                    state[name] = version
+                told.take(event)
 
         tasks.start_soon(replay)
         for number in range(300):
@@ -155,7 +184,7 @@ async def test_the_replayed_state_is_the_listed_state(open_watch: Any, watched: 
                 await anyio.sleep(0.001)
         put(watched, "last", "1")
         with anyio.fail_after(20):
-            while state != listed(watched):
+            while told.state != listed(watched):
                 await anyio.sleep(0.01)
         events.stop()
     assert any(notice.kind == "resuming" for notice in notices)

@@ -18,6 +18,7 @@ from kubex_stream import ApiError, Backoff, BaseClient, Discovery, Gone, NotFoun
 from kubex_stream.client import Request
 from tests.cluster.conftest import Connect
 from tests.cluster.test_portforward_losses import FROZEN, through_a_wire
+from tests.watch.replaying import Replayed
 
 pytestmark = pytest.mark.anyio
 
@@ -46,6 +47,12 @@ class Maps:
         self.names.discard(name)
         await self.client.request(Request(method="DELETE", path=f"{self.path}/{self.mark}-{name}"))
 
+    async def delete_all(self) -> None:
+        self.names.clear()
+        await self.client.request(
+            Request(method="DELETE", path=self.path, query=[("labelSelector", f"mark={self.mark}")])
+        )
+
     async def listed(self) -> dict[str, str]:
         """Name and version of each."""
         response = await self.client.request(Request(path=self.path, query=[("labelSelector", f"mark={self.mark}")]))
@@ -57,34 +64,26 @@ class Maps:
 async def maps_of(pods: Pods) -> AsyncGenerator[Maps, None]:
     maps = Maps(pods.client, pods.namespace)
     yield maps
-    for name in tuple(maps.names):
-        await maps.delete(name)
+    await maps.delete_all()
 
 
 async def test_changes_are_replayed_across_cuts(
     connect: Connect, context: str | None, backend: str, namespace: str
 ) -> None:
-    state: dict[str, str] = {}
-    notices: list[WatchNotice] = []
+    told = Replayed()
     async with (
         connect(context) as pods,
         maps_of(pods) as maps,
         through_a_wire(context, backend, namespace) as (cuttable, wire),
         anyio.create_task_group() as tasks,
         Watch(cuttable.client, backoff=Backoff(0.01, 1)).stream(
-            "configmaps", namespace=namespace, label_selector={"mark": maps.mark}, notify=notices.append
+            "configmaps", namespace=namespace, label_selector={"mark": maps.mark}, notify=told.notices.append
         ) as events,
     ):
 
         async def replay() -> None:
             async for event in events:
-                name, version = (event.raw_object["metadata"][key] for key in ("name", "resourceVersion"))
-                assert (event.type == "ADDED") == (name not in state)
-                if event.type == "DELETED":
-                    del state[name]
-                else:
-                    assert int(version) > int(state.get(name, 0))
-                    state[name] = version
+                told.take(event)
 
         assert await events.initial_state() == []  # the first connection has to come about
         tasks.start_soon(replay)
@@ -99,10 +98,10 @@ async def test_changes_are_replayed_across_cuts(
         await maps.put("last", "")
         listed = await maps.listed()
         with anyio.fail_after(30):
-            while state != listed:
+            while told.state != listed:
                 await anyio.sleep(0.02)
         events.stop()
-    assert sum(notice.kind == "resuming" for notice in notices) >= CUTS // 2
+    assert len(told.kinds("resuming")) >= CUTS // 2
 
 
 @pytest.mark.parametrize("initial", ["stream", "list"])

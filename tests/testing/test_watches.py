@@ -13,7 +13,7 @@ from typing import Any
 import anyio
 import pytest
 
-from kubex_stream import ApiError, BaseClient, create_client
+from kubex_stream import ApiError, BaseClient, Pods, create_client
 from kubex_stream.client import Request
 from kubex_stream.testing import Behaviour, EmbeddedCluster, EmbeddedContainer, EmbeddedPod
 from tests.testing.test_kubectl import kubectl_words
@@ -217,6 +217,39 @@ def test_combinations_that_are_refused(
     assert text in str(refused)
 
 
+@pytest.mark.parametrize(
+    ("query", "status", "text"),
+    [
+        ({"limit": "abc"}, 400, 'strconv.ParseInt: parsing "abc": invalid syntax'),
+        ({"continue": "abc"}, 400, "invalid continue token"),
+        ({"continue": "abc/def", "limit": "1"}, 400, "invalid continue token"),
+        ({"continue": "99/0"}, 410, "continue parameter is too old"),
+        ({"resourceVersion": "abc"}, 400, "invalid resource version"),
+        ({"resourceVersion": "9999999"}, 504, "Timeout: Too large resource version: 9999999, current: "),
+        ({"resourceVersion": "1", "resourceVersionMatch": "Exact"}, 410, "provided list is too old"),
+        ({"resourceVersionMatch": "Exact"}, 422, "forbidden unless resourceVersion is provided"),
+        ({"watch": "1", "timeoutSeconds": "abc"}, 400, 'strconv.ParseInt: parsing "abc": invalid syntax'),
+        ({"watch": "1", "resourceVersion": "abc"}, 500, 'resourceVersion: Invalid value: "abc"'),
+        ({"watch": "1", "labelSelector": "a in b"}, 400, "unable to parse requirement"),
+    ],
+)
+def test_queries_that_make_no_sense(empty: EmbeddedCluster, query: dict[str, str], status: int, text: str) -> None:
+    (refused,) = ask(empty, get(MAPS, **query))
+    assert refused.status_code == status
+    assert text in str(refused)
+
+
+def test_a_watch_that_wants_no_initial_state(empty: EmbeddedCluster) -> None:
+    put(empty, "a")
+    assert events(empty, sendInitialEvents="false", resourceVersionMatch="NotOlderThan") == []
+
+
+def test_a_negative_limit_is_none(empty: EmbeddedCluster) -> None:
+    put(empty, "a")
+    (found,) = ask(empty, get(MAPS, limit="-1"))
+    assert [item["metadata"]["name"] for item in found["items"]] == ["a"]
+
+
 def test_compaction_is_for_those_who_begin(empty: EmbeddedCluster) -> None:
     put(empty, "a")
     version = str(empty.resource_version)
@@ -280,3 +313,33 @@ def test_kubectl_get_w(empty: EmbeddedCluster, tmp_path: Path, which: str) -> No
         assert process.stdout.readline().split()[:2] == ["DELETED", "first"]
         process.terminate()
         process.wait(60)
+
+
+@pytest.mark.parametrize("which", ["path", "named"])
+@pytest.mark.parametrize("condition", ["create", "condition=Ready=false", "jsonpath={.status.phase}=Succeeded"])
+def test_kubectl_wait(empty: EmbeddedCluster, tmp_path: Path, which: str, condition: str) -> None:
+    waits = EmbeddedContainer(command=["sh", "-c", "until [ -e go ]; do sleep 0.05; done"])
+    pod = EmbeddedPod("brief", restart_policy="Never", containers=[waits])
+    if condition != "create":
+        empty.add_pod(pod)
+    where = ["--kubeconfig", str(empty.kubeconfig), "--cache-dir", str(tmp_path / "cache")]
+    command = [*kubectl_words(which), *where, "wait", "pod/brief", f"--for={condition}", "--timeout=30s"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+        if condition == "create":
+            empty.wait_for(lambda: any("brief" in request.path for request in empty.requests))
+            empty.add_pod(pod)
+        else:
+            empty.wait_for(lambda: empty.open_watches == 1)
+            let_end(empty, "brief")
+        said, _ = process.communicate(timeout=60)
+    assert (process.returncode, said) == (0, "pod/brief condition met\n")
+
+
+def let_end(cluster: EmbeddedCluster, name: str) -> None:
+    """Give a pod's process what it waits for."""
+
+    async def main() -> None:
+        async with create_client(cluster.configuration) as client:
+            await Pods(client).exec.run(name, ["touch", "go"], check=True)
+
+    anyio.run(main)

@@ -49,3 +49,11 @@ def test_success_begins_anew() -> None:
 def test_the_server_may_ask_for_more() -> None:
     assert Pauses(Backoff(1, 8)).after_failure(changes=False, lived=0, asked=20) == 20
     assert Pauses(Backoff(1, 8)).after_failure(changes=False, lived=0, asked=0) >= 0.5
+
+
+def test_patience_is_for_failures_without_a_success_between_them() -> None:
+    pauses = Pauses(Backoff(), patience=10)
+    assert [pauses.are_over(now) for now in (100, 105)] == [False, False]
+    pauses.succeeded()
+    assert [pauses.are_over(now) for now in (106, 115.9, 116)] == [False, False, True]
+    assert not any(Pauses(Backoff()).are_over(now) for now in (0, 1e9))

@@ -6,11 +6,14 @@ import json
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from kubex_stream.errors import ApiError, Forbidden, Gone, TooManyRequests
 from kubex_stream.watch.decoding import RawEvent, decode, error_of, metadata_of
 from kubex_stream.watch.documents import parse
 
+KEYS = ["kind", "rows", "object", "metadata", "resourceVersion", "annotations", "code", "reason", "message", "details"]
 TABLE = {"kind": "Table", "rows": [{"cells": ["a"], "object": {"metadata": {"name": "a", "resourceVersion": "7"}}}]}
 
 
@@ -76,6 +79,8 @@ def test_a_table_has_the_metadata_of_its_row() -> None:
         ({"code": 403, "reason": "Forbidden"}, Forbidden, 403),
         ({"code": 429, "details": {"retryAfterSeconds": 3}}, TooManyRequests, 429),
         ({"code": 504}, ApiError, 504),
+        ({"reason": "Expired"}, Gone, 410),
+        ({"code": 500, "reason": "Gone"}, Gone, 410),
         ({}, ApiError, 500),
         ({"code": "odd"}, ApiError, 500),
         ({"code": 200}, ApiError, 500),
@@ -88,3 +93,18 @@ def test_errors(status: dict[str, Any], kind: type[ApiError], code: int) -> None
     assert "GET /api/v1/pods" in str(error)
     assert str(status.get("message", "")) in str(error)
     assert error.retry_after == (3 if code == 429 else None)
+
+
+JSON = st.recursive(
+    st.none() | st.integers() | st.sampled_from(["", "Table", "5"]),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from(KEYS), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@given(st.sampled_from(["ADDED", "BOOKMARK", "ERROR"]), st.dictionaries(st.sampled_from(KEYS), JSON))
+def test_whatever_an_object_looks_like_it_is_read(kind: str, item: dict[str, Any]) -> None:
+    event = decode(json.dumps({"type": kind, "object": item}).encode())
+    assert isinstance(event.version, str)
+    assert event.ends_initial_state in (True, False)
+    assert error_of(event.object, "/api/v1/pods").status_code >= 400

@@ -72,6 +72,20 @@ def test_mappings() -> None:
         label_selector_text({"app": "not a value"})
 
 
+@pytest.mark.parametrize("labels", [{"app": "a,b=c"}, {"app": "a)"}, {"a=b": "c"}, {"!app": ""}, {"": "a"}])
+def test_a_label_of_a_mapping_is_one_term(labels: dict[str, str]) -> None:
+    with pytest.raises(ValueError, match="is no term of a label selector: keys and values have"):
+        label_selector_text(labels)
+
+
+@pytest.mark.parametrize("wrong", [{"a": 5}, {"a": None}, {5: "a"}])
+def test_mappings_of_other_things(wrong: Any) -> None:
+    with pytest.raises(TypeError, match="the keys and values of label_selector must be strings"):
+        label_selector_text(wrong)
+    with pytest.raises(TypeError, match="the keys and values of field_selector must be strings"):
+        field_selector_text(wrong)
+
+
 @pytest.mark.parametrize("wrong", [5, ["app=web"], b"app=web"])
 def test_other_types(wrong: Any) -> None:
     with pytest.raises(TypeError, match="label_selector must be a string or a mapping"):
