@@ -224,3 +224,11 @@ async def test_its_websocket_client(package: Generated, cluster: EmbeddedCluster
     settings = await _loaded(package, kubeconfig_of(cluster))
     async with module(f"{package.name}.stream").WsApiClient(settings) as client:
         assert await said(package.derive(client)) == "hello\n"
+
+
+def test_a_server_that_is_no_url(package: Generated) -> None:
+    made = package.made(host="https://[::1:6443")
+    for proxy in (None, "http://proxy.example:3128"):
+        made.proxy = proxy
+        with pytest.raises(ConfigurationError, match=r"client\.Configuration: the server's address .* in \[brackets\]"):
+            package.derive(made)

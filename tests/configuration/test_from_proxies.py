@@ -79,6 +79,13 @@ def test_other_headers_for_a_proxy_are_logged_by_name(package: Generated, caplog
     assert "hunter2" not in caplog.text
 
 
+def test_a_proxy_that_is_no_address(package: Generated) -> None:
+    for headers in (None, {"proxy-authorization": BASIC}):
+        for wrong in ("http://[::1:3128", "proxy.example:3128"):
+            with pytest.raises(ConfigurationError, match="the proxy's address"):
+                package.derive(package.made(proxy=wrong, proxy_headers=headers))
+
+
 def test_a_socks_proxy_is_refused(package: Generated) -> None:
     with pytest.raises(ConfigurationError, match="SOCKS"):
         package.derive(package.made(proxy="socks5://proxy.example:1080"))

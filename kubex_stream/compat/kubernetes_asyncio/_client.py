@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Awaitable, Generator, Mapping, Sequence
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import anyio
 import kubernetes_asyncio
@@ -117,6 +118,7 @@ class WsApiClient(ApiClient):
         self._owned = client is None
         self._opening = anyio.Lock()
         self._responses: set[WsResponse] = set()
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._closed = False
 
     @staticmethod
@@ -125,13 +127,22 @@ class WsApiClient(ApiClient):
         return parse_error_data(error_data)
 
     async def close(self) -> None:
-        """Close every stream and the client underneath; calling it again does nothing."""
+        """Close every stream and the client underneath; calling it again does nothing.
+
+        :raises RuntimeError: it was opened in another event loop, which still runs
+        """
+        if self._loop is not None and self._loop.is_closed():
+            self._forget()
+        self._check_loop()
         self._closed = True
         for response in [*self._responses]:
             await response.close()
         await super().close()
         if self._owned and self._client is not None:
             await self._client.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
 
     # Requests ---------------------------------------------------------------------------------------------------------
 
@@ -243,6 +254,7 @@ class WsApiClient(ApiClient):
         self._check_open()
         if running_event_loop() != "asyncio":
             raise RuntimeError("kubernetes_asyncio runs on asyncio only; on other event loops use kubex_stream.Pods")
+        self._check_loop()
         async with self._opening:
             if self._client is None:
                 configuration = await self._configured()
@@ -253,11 +265,24 @@ class WsApiClient(ApiClient):
                     await client.aclose()
                     raise
                 self._client = client
+            self._loop = asyncio.get_running_loop()
         return self._client
 
     def _check_open(self) -> None:
         if self._closed:
             raise RuntimeError("this WsApiClient is closed")
+
+    def _forget(self) -> None:
+        """What was open went with its event loop."""
+        self._loop = self._client = None
+        self._responses.clear()
+        self._rest.forget()
+
+    def _check_loop(self) -> None:
+        if self._loop not in (None, asyncio.get_running_loop()):
+            raise RuntimeError(
+                "this WsApiClient was opened in another event loop, and serves no other; make one in each asyncio.run()"
+            )
 
     async def _configured(self) -> ClientConfiguration:
         if isinstance(self._given, ClientConfiguration):
@@ -280,9 +305,11 @@ def _package_configuration(given: object, client: BaseClient | None) -> Configur
     if isinstance(given, Configuration):
         return given
     if client is not None:
-        return Configuration(host=client.configuration.url)
+        given = client.configuration
     if isinstance(given, ClientConfiguration):
-        return Configuration(host=given.url)
+        made = Configuration(host=given.url)
+        made.is_address_only = True  # for from_kubernetes_asyncio: credentials and authorities are elsewhere
+        return made
     if given is None:
         return Configuration.get_default_copy()
     raise TypeError(

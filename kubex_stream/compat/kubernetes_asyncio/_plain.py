@@ -22,7 +22,7 @@ from kubex_stream.client.request import Request, StreamedResponse
 from kubex_stream.compat.kubernetes_asyncio._refusals import api_exception, body_of, reason_of
 from kubex_stream.compat.kubernetes_asyncio._requests import headers_of, pairs, timeout_of
 from kubex_stream.core.params import Timeout
-from kubex_stream.errors import ApiError
+from kubex_stream.errors import ApiError, StreamError
 
 __all__ = ("Head", "Reply", "RestClient", "rest_response")
 
@@ -53,12 +53,13 @@ class Content:
         self._until = None if total is None else time.monotonic() + total
         self._pause = pause
         self._buffer = bytearray()
-        self._ended = False
+        self._ended = self.closed = False
 
     async def readany(self) -> bytes:
         """What has come, empty at the end.
 
         :raises asyncio.TimeoutError: the ``_request_timeout`` of the call passed
+        :raises anyio.ClosedResourceError: the reply, or its client, was closed here
         :raises ConnectionLost: the body was cut short; everything that came was handed out before
         """
         if not self._buffer:
@@ -70,9 +71,16 @@ class Content:
     async def _more(self) -> bool:
         if self._ended:
             return False
+        if self.closed:
+            raise anyio.ClosedResourceError
         left = None if self._until is None else max(0.0, self._until - time.monotonic())
-        with anyio.fail_after(min((each for each in (left, self._pause) if each is not None), default=None)):
-            piece = await anext(self._pieces, b"")
+        try:
+            with anyio.fail_after(min((each for each in (left, self._pause) if each is not None), default=None)):
+                piece = await anext(self._pieces, b"")
+        except StreamError:
+            if self.closed:  # by another task, meanwhile
+                raise anyio.ClosedResourceError from None
+            raise
         self._ended = not piece
         self._buffer += piece
         return bool(piece)
@@ -127,7 +135,8 @@ class Content:
 class Reply(Head):
     """What a plain request with ``_preload_content=False`` gives: the part of aiohttp's response that code of that package uses.
 
-    ``content.readline()``, ``async for line in content``, ``read``, ``text``, ``json``; ``close`` or ``async with`` ends it.
+    ``content.readline()``, ``async for line in content``, ``read``, ``text``, ``json``, ``ok``, ``raise_for_status``, ``content_type``;
+    ``close`` or ``async with`` ends it.
     """
 
     def __init__(
@@ -144,21 +153,49 @@ class Reply(Head):
         )
         self._leave = leave
         self._leaving: asyncio.Task[None] | None = None
+        self._body: bytes | None = None
+
+    @property
+    def ok(self) -> bool:
+        """Whether the server did what was asked for."""
+        return self.status < 400
+
+    @property
+    def content_type(self) -> str:
+        """The type of the body without its parameters, as ``application/json``."""
+        return self.headers.get_content_type()
+
+    def raise_for_status(self) -> None:
+        """
+        :raises ApiException: the server refused; its body is still to be read
+        """
+        if not self.ok:
+            raise ApiException(status=self.status, reason=self.reason)
 
     async def read(self) -> bytes:
-        """The whole body."""
-        return await self.content.read()
+        """The whole body; called again, the same."""
+        if self._body is None:
+            self._body = await self.content.read()
+        return self._body
 
-    async def text(self) -> str:
+    async def text(self, encoding: str | None = None, errors: str = "strict") -> str:
         """The whole body as text."""
-        return (await self.read()).decode()
+        return (await self.read()).decode(encoding or "utf-8", errors)
 
-    async def json(self) -> Any:
-        """The whole body as JSON."""
-        return json.loads(await self.read())
+    async def json(
+        self,
+        *,
+        encoding: str | None = None,
+        loads: Callable[[str], Any] = json.loads,
+        content_type: str | None = None,  # noqa: ARG002  (any is taken)
+    ) -> Any:
+        """The whole body as JSON; None where it is empty."""
+        text = (await self.text(encoding)).strip()
+        return loads(text) if text else None
 
     def close(self) -> None:
         """End it, read or not.  The connection is let go of a moment later."""
+        self.content.closed = True
         if self._leaving is None:
             self._leaving = asyncio.get_running_loop().create_task(self._left())
 
@@ -252,6 +289,10 @@ class RestClient:
         for reply in [*self._open]:
             await reply.wait_closed()
 
+    def forget(self) -> None:
+        """Leave what is open as it is."""
+        self._open.clear()
+
     GET = partialmethod(request, "GET")
     HEAD = partialmethod(request, "HEAD")
     OPTIONS = partialmethod(request, "OPTIONS")
@@ -283,4 +324,4 @@ def _encoded(body: object, headers: Mapping[str, str]) -> bytes:
         return json.dumps(body).encode()
     if isinstance(body, bytes):
         return body
-    raise ApiException(status=0, reason=f"a body of the type {kind} is given as bytes, not as {type(body).__name__}")
+    raise ApiValueError(f"a body of the type {kind} is given as bytes, not as {type(body).__name__}")

@@ -45,8 +45,15 @@ class HandshakeRefused(ApiException, aiohttp.WSServerHandshakeError):  # type: i
         _fill(self, error)
         self.message = str(error)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _blank, (), dict(self.__dict__)
+
     def __repr__(self) -> str:
         return f"<HandshakeRefused {self.status} {self.reason}>"
+
+
+def _blank() -> HandshakeRefused:
+    return HandshakeRefused.__new__(HandshakeRefused)
 
 
 def _fill(made: Any, error: ApiError) -> None:

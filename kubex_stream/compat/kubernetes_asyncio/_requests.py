@@ -102,7 +102,10 @@ def timeout_of(given: object) -> Timeout | EllipsisType:
     """
     try:
         if isinstance(given, aiohttp.ClientTimeout):
-            return Timeout(given.total, connect=given.sock_connect or given.connect, read=given.sock_read)
+            # To aiohttp 0 is no limit.
+            return Timeout(
+                given.total or None, connect=given.sock_connect or given.connect or None, read=given.sock_read or None
+            )
         if isinstance(given, tuple) and len(given) == 2:
             return Timeout(connect=given[0], read=given[1])
         if given is None or (given == 0 and not isinstance(given, bool)):

@@ -210,6 +210,10 @@ def find(client: object | None, package: _Family) -> Generated:
             f"from_{package} takes a Configuration, an ApiClient or an API object (CoreV1Api) of {package}, or nothing for its "
             f"default configuration, not {kind}"
         )
+    if settings.get("is_address_only"):
+        raise ConfigurationError(
+            "this WsApiClient was made of a ClientConfiguration or a client of this library; use that one, which has everything"
+        )
     return Generated(package, settings, api)
 
 

@@ -6,7 +6,7 @@ import ipaddress
 import logging
 from base64 import b64decode
 from collections.abc import Iterable
-from urllib.parse import quote, urlsplit, urlunsplit
+from urllib.parse import SplitResult, quote, urlsplit, urlunsplit
 from urllib.request import getproxies, proxy_bypass
 
 from kubex_stream.errors import ConfigurationError
@@ -21,7 +21,7 @@ def environment_proxy(url: str, *, all_proxy: bool) -> str | None:
 
     :param all_proxy: does ``ALL_PROXY`` count?
     """
-    parts = urlsplit(url)
+    parts = _parts(url)
     found = getproxies()
     proxy = found.get(parts.scheme) or (found.get("all") if all_proxy else None)
     if not proxy or proxy_bypass(parts.hostname or ""):
@@ -35,7 +35,7 @@ def is_bypassed(url: str, no_proxy: str | None) -> bool:
     :param no_proxy: comma-separated names with all below them, with a leading dot or without, addresses, networks, ``*``; names may
         have a port
     """
-    parts = urlsplit(url)
+    parts = _parts(url)
     host, place = (parts.hostname or "").lower(), parts.netloc.lower()
     for entry in (no_proxy or "").lower().split(","):
         wanted = entry.strip()
@@ -45,6 +45,14 @@ def is_bypassed(url: str, no_proxy: str | None) -> bool:
         if wanted and any(name == wanted or name.endswith(f".{wanted}") for name in (host, place)):
             return True
     return False
+
+
+def _parts(url: str) -> SplitResult:
+    """A URL taken apart; nothing of one that is none, which the new configuration will say in its own words."""
+    try:
+        return urlsplit(url)
+    except ValueError:
+        return SplitResult("", "", "", "", "")
 
 
 def _in_network(host: str, network: str) -> bool:
@@ -82,7 +90,9 @@ def _with_credentials(proxy: str, value: str, label: str) -> str:
             f"{label}: the proxy-authorization header is not a user name and a password of the scheme Basic, "
             "which is all that can be sent to a proxy"
         )
-    parts = urlsplit(proxy)
+    parts = _parts(proxy)
+    if not parts.netloc:
+        return proxy  # that it is no address is told by whoever takes it
     place = parts.netloc.rpartition("@")[2]
     netloc = f"{quote(user, safe='')}:{quote(password, safe='')}@{place}"
     return urlunsplit((parts.scheme, netloc, parts.path, parts.query, parts.fragment))

@@ -15,7 +15,7 @@ from kubernetes_asyncio import client
 from kubernetes_asyncio.client.exceptions import ApiValueError
 from kubernetes_asyncio.stream import ws_client as theirs
 
-from kubex_stream import BackendNotAvailable, ClientOptions, __version__, create_client
+from kubex_stream import BackendNotAvailable, ClientOptions, ConfigurationError, __version__, create_client
 from kubex_stream.compat import kubernetes_asyncio as ours
 from kubex_stream.compat.kubernetes_asyncio import ErrorInfo, WsApiClient, WsResponse, parse_error_data
 from kubex_stream.configuration import ClientConfiguration
@@ -112,6 +112,14 @@ def test_it_can_be_made_without_an_event_loop() -> None:
     made = WsApiClient(client.Configuration(host="https://cluster.example"), heartbeat=30, pool_threads=2)
     assert (made.heartbeat, made.pool_threads) == (30, 2)
     assert str(made.user_agent).endswith(f"kubex-stream/{__version__}")
+
+
+def test_a_client_of_our_configuration_is_not_taken_for_one_without_credentials() -> None:
+    configuration = ClientConfiguration(url="https://cluster.example", token="secret")
+    for made in (WsApiClient(configuration), WsApiClient(client=create_client(configuration))):
+        for known in (made, made.configuration, client.CoreV1Api(made)):
+            with pytest.raises(ConfigurationError, match="use that one"):
+                ClientConfiguration.from_kubernetes_asyncio(known)
 
 
 @pytest.mark.parametrize(
@@ -240,7 +248,7 @@ async def test_other_servers_get_no_credentials(connect: Connect) -> None:
     async with connect() as api_client:
         for url in (
             "https://elsewhere.example/api/v1/pods",
-            api_client.configuration.host + "0/api/v1/pods",
+            f"{api_client.configuration.host}0/api/v1/pods",
             "/api/v1/pods",
         ):
             with pytest.raises(ApiValueError, match="goes to no other server"):

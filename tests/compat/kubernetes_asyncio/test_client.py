@@ -84,7 +84,7 @@ async def test_preloaded_it_ends_in_time(connect: Connect) -> None:
         with pytest.raises(client.ApiException) as refused:
             await execute(v1, ["/no/such/program"])
         assert json.loads(str(refused.value.body))["reason"] == "InternalError"
-        direct = await api_client.request(
+        direct: Any = await api_client.request(
             "GET",
             f"{api_client.configuration.host}/api/v1/namespaces/default/pods/demo/exec",
             query_params={"command": ["echo", "out"], "stdout": True},

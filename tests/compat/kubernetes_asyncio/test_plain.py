@@ -6,9 +6,12 @@ import asyncio
 import json
 from typing import Any
 
+import aiohttp
+import anyio
 import pytest
 from kubernetes_asyncio import client, watch
 from kubernetes_asyncio.client import ApiClient
+from kubernetes_asyncio.client.exceptions import ApiValueError
 from kubernetes_asyncio.dynamic import DynamicClient
 
 from kubex_stream import ConnectionLost
@@ -110,3 +113,49 @@ async def test_a_body_that_is_cut_short_is_no_end(backend: str) -> None:
             with pytest.raises(ConnectionLost):
                 await reply.read()
             reply.release()
+
+
+async def test_a_reply_is_used_as_aiohttps(v1: Any) -> None:
+    reply = await v1.list_namespaced_pod("default", _preload_content=False)
+    assert (reply.ok, reply.content_type) == (True, "application/json")
+    reply.raise_for_status()
+    body = await reply.read()
+    assert body == await reply.read()
+    assert await reply.text(encoding="utf-8", errors="replace") == body.decode()
+    assert (await reply.json(content_type=None))["kind"] == "PodList"
+    assert (await reply.json(loads=lambda text: [text]))[0] == body.decode().strip()
+    await reply.wait_closed()
+    assert await reply.read() == body
+    refused = await v1.read_namespaced_pod("nobody", "default", _preload_content=False)
+    assert not refused.ok
+    with pytest.raises(client.ApiException) as caught:
+        refused.raise_for_status()
+    assert (caught.value.status, caught.value.reason) == (404, "Not Found")
+
+
+@pytest.mark.parametrize("whole", [False, True], ids=["reply", "client"])
+async def test_closing_ends_a_read_of_another_task_as_such(connect: Connect, whole: bool) -> None:
+    async with connect() as api_client:
+        v1: Any = client.CoreV1Api(api_client)
+        reply = await v1.list_namespaced_pod("default", watch=True, _preload_content=False)
+        assert await reply.content.readline()
+        reading = asyncio.create_task(reply.content.readline())
+        await anyio.wait_all_tasks_blocked()
+        if whole:
+            await api_client.close()
+        else:
+            await reply.wait_closed()
+        with pytest.raises(anyio.ClosedResourceError):
+            await reading
+        with pytest.raises(anyio.ClosedResourceError):
+            await reply.content.readline()
+
+
+async def test_a_body_of_a_type_that_is_not_json(v1: Any) -> None:
+    with pytest.raises(ApiValueError, match="text/plain is given as bytes, not as str"):
+        await v1.patch_namespaced_config_map("settings", "default", "text", _content_type="text/plain")
+
+
+async def test_a_zero_of_aiohttp_is_no_limit(v1: Any) -> None:
+    for timeout in (aiohttp.ClientTimeout(total=0), aiohttp.ClientTimeout(total=0, connect=0, sock_read=0)):
+        assert (await v1.list_namespaced_pod("default", _request_timeout=timeout)).items
