@@ -126,7 +126,7 @@ class _Clients:
         async with self._reading:
             if not self._fits(key, said, settings):
                 # It reads the certificates.
-                configuration = await asyncio.to_thread(ClientConfiguration.from_kubernetes, official)
+                configuration = await asyncio.to_thread(ClientConfiguration.from_kubernetes, _with_host_name(official))
                 self._replace(key, _Entry(official, said, settings, configuration))
             return self._entries[key]
 
@@ -190,6 +190,19 @@ def lease_of(loop: BackgroundLoop, api_client: Any) -> Lease:
         return clients.lease(reference, official)
 
     return lease
+
+
+def _with_host_name(official: Any) -> Any:
+    """A configuration; where it says that the server may have any name, the same one, alive, but for that: here names are always checked."""
+    kind: Any = type(official)
+    if getattr(official, "assert_hostname", None) is not False or not official.verify_ssl:
+        return official
+    always = property(lambda _: None)  # it comes before the value that the two share
+    checked: Any = object.__new__(
+        type(kind.__name__, (kind,), {"assert_hostname": always, "__module__": kind.__module__})
+    )
+    checked.__dict__ = official.__dict__
+    return checked
 
 
 def _said(official: Any) -> tuple[str, ...]:

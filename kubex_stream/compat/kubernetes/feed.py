@@ -15,7 +15,7 @@ from typing import Final, Generic, TypeVar
 
 import anyio
 
-from kubex_stream.compat.kubernetes.loop import BackgroundLoop
+from kubex_stream.compat.kubernetes.loop import BackgroundLoop, hold
 
 __all__ = ("AHEAD", "Feed")
 
@@ -101,7 +101,9 @@ class Feed(Generic[T]):
     # In any thread ----------------------------------------------------------------------------------------------------
 
     def stop(self) -> None:
-        """End it at once; whoever waits for an item sees the end."""
+        """End it at once; whoever waits for an item sees the end.  What another process began is left to it."""
+        if self._loop.foreign:
+            return
         with self._changed:
             self._stopped = True
             self._items.clear()
@@ -127,11 +129,13 @@ class Feed(Generic[T]):
                 yield items.popleft()
 
     def _take(self) -> deque[T]:
+        self._loop.check_process()
         with self._changed:
             self._changed.wait_for(lambda: self._items or self._ended or self._stopped)
             items, self._items = self._items, deque()
             error, self._error = (None, self._error) if items or self._stopped else (self._error, None)
             waited_for = self._room is not None
+        hold()
         if waited_for:
             self._loop.call_soon(self._make_room)
         if error is not None:

@@ -79,18 +79,17 @@ class Inbox(Generic[AnyStr]):
         """There will be no more.  Only the first end counts."""
         with self._changed:
             if self._end is None:
-                self._end = end
                 for pieces in self._channels.values():
                     pieces.put(b"", self._arrived + 1, last=True)
+                self._end = end
             self._changed.notify_all()
 
     # In any thread ----------------------------------------------------------------------------------------------------
 
     @property
     def end(self) -> End | None:
-        """How it ended; None while it goes on."""
-        with self._changed:
-            return self._end
+        """How it ended; None while it goes on.  Needs no lock, so that a forked process may ask for it."""
+        return self._end
 
     @property
     def arrived(self) -> int:

@@ -8,9 +8,11 @@ Rules of this file:
 
 from __future__ import annotations
 
+import threading
 import weakref
 from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import suppress
+from functools import partial
 from typing import Any, Final, TypedDict, TypeVar
 
 import anyio
@@ -58,11 +60,14 @@ class Watch:
     def __init__(self, return_type: str | type[Any] | None = None) -> None:
         self._return_type = return_type
         self._feeds: weakref.WeakSet[Feed[Any]] = weakref.WeakSet()
+        self._adding = threading.RLock()  # a WeakSet cannot be gone through while another thread adds to it
         self.resource_version: str | int | None = None
 
     def stop(self) -> None:
         """End what was begun through this object, at once, from any thread; what was not handed out yet is dropped."""
-        for feed in tuple(self._feeds):
+        with self._adding:
+            feeds = tuple(self._feeds)
+        for feed in feeds:
             feed.stop()
 
     def get_return_type(self, func: Callable[..., Any]) -> Any:
@@ -90,6 +95,9 @@ class Watch:
         :raises ApiException: 410 where ``resource_version`` was given and is too old; whatever else the server refuses for good
         :raises TypeError, ValueError: wrong arguments; at once, and nothing is sent
         """
+        while isinstance(func, partial):
+            args, kwargs = (*func.args, *args), {**func.keywords, **kwargs}
+            func = func.func
         if self.get_watch_argument_name(func) == "follow":
             return self._lines(func, args, dict(kwargs))
         asked = asked_of(func, args, kwargs)
@@ -104,7 +112,8 @@ class Watch:
     def _generator(
         self, feed: Feed[T], call: Call, told: Callable[[Iterable[T]], Iterable[Any]]
     ) -> Generator[Any, None, None]:
-        self._feeds.add(feed)
+        with self._adding:
+            self._feeds.add(feed)
         return _generate(feed, call, told)
 
     def _events(
@@ -159,13 +168,19 @@ class Watch:
 def _generate(feed: Feed[T], call: Call, told: Callable[[Iterable[T]], Iterable[Any]]) -> Generator[Any, None, None]:
     """A feed as a generator whose end closes it.
 
+    A generator that is left is closed without waiting: that may be the garbage collector's doing, in a thread for which the loop waits.
+
     :param call: held, so that the application's client is there for as long as the generator
     """
+    close = feed.close
     try:
         with translated():
             yield from told(feed)
+    except GeneratorExit:
+        close = feed.stop
+        raise
     finally:
-        feed.close()
+        close()
         del call
 
 

@@ -12,7 +12,7 @@ from typing import Any, AnyStr, Final, Generic, Self
 
 from kubex_stream.compat.kubernetes.errors import translated
 from kubex_stream.compat.kubernetes.inbox import Inbox
-from kubex_stream.compat.kubernetes.loop import BackgroundLoop
+from kubex_stream.compat.kubernetes.loop import BackgroundLoop, hold
 from kubex_stream.compat.kubernetes.pieces import Pieces
 from kubex_stream.compat.kubernetes.session import Session
 from kubex_stream.errors import StdinBroken
@@ -120,9 +120,10 @@ class WSClient(Generic[AnyStr]):
         Empty where no whole line comes in time; what came of it stays.  Raises as :meth:`peek_channel`.
         """
         line = self._taken(_checked(channel), timeout, Pieces.line)
-        if line is not None:
-            return line
-        return self._empty if self._inbox.end is None else self._read(channel, 0, Pieces.take)
+        if line is None and self._inbox.end is not None:
+            line = self._taken(channel, 0, Pieces.line)  # what came between the two
+            return self._read(channel, 0, Pieces.take) if line is None else line
+        return self._empty if line is None else line
 
     def read_all(self) -> AnyStr:
         """Everything of stdout and stderr that was not read yet, as it came."""
@@ -229,18 +230,20 @@ class WSClient(Generic[AnyStr]):
         self._loop.check_process()
         if self._inbox.end is None and (seconds is None or seconds > 0):
             self._loop.check()
-        return self._inbox.wait(ready, seconds)
+        found = self._inbox.wait(ready, seconds)
+        hold()
+        return found
 
     def _read(self, channel: int, timeout: float | None, take: Callable[[Pieces[AnyStr]], AnyStr]) -> AnyStr:
         if _checked(channel) == ERROR_CHANNEL:
             return self._read_status(timeout, keep=take is Pieces.peek)
         found = self._taken(channel, timeout, take)
-        if found:
-            return found
-        if self._inbox.end is not None:
-            self._end_seen = True
-            self._raise_failure()
-        return self._empty
+        if not found and self._inbox.end is not None:
+            found = self._taken(channel, 0, take)  # what came between the two
+            if not found:
+                self._end_seen = True
+                self._raise_failure()
+        return found or self._empty
 
     def _taken(
         self, channel: int, timeout: float | None, take: Callable[[Pieces[AnyStr]], AnyStr | None]
