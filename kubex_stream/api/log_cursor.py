@@ -17,9 +17,10 @@ import anyio
 
 from kubex_stream.api.log_contact import LogContact, is_waiting
 from kubex_stream.client.request import Request
+from kubex_stream.core.lines import LineSplitter
 from kubex_stream.errors import ApiError, ConnectionFailed, ConnectionLost, NotFound, StreamTimeout
 from kubex_stream.logs.line import LogSource
-from kubex_stream.logs.lines import NO_LOG, LineSplitter
+from kubex_stream.logs.lines import NO_LOG
 from kubex_stream.logs.position import LogPosition
 from kubex_stream.logs.wanted import Wanted
 

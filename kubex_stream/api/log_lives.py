@@ -14,8 +14,9 @@ from typing import Literal
 
 from kubex_stream.api.log_contact import PASSING, REFUSALS
 from kubex_stream.api.log_cursor import TROUBLE, LogCursor
+from kubex_stream.core.lines import LineSplitter
 from kubex_stream.errors import ApiError
-from kubex_stream.logs.lines import NO_LOG, LineSplitter
+from kubex_stream.logs.lines import NO_LOG
 from kubex_stream.logs.position import Overlap
 from kubex_stream.logs.status import ContainerView
 

@@ -21,8 +21,9 @@ import anyio
 from kubex_stream.api.log_contact import PASSING, REFUSALS, is_waiting, look_again
 from kubex_stream.api.log_cursor import TROUBLE, LogCursor, Silent
 from kubex_stream.api.log_lives import LogLives
+from kubex_stream.core.lines import LineSplitter
 from kubex_stream.errors import ApiError, ConnectionLost, NotFound, StreamTimeout
-from kubex_stream.logs.lines import NO_LOG, LineSplitter
+from kubex_stream.logs.lines import NO_LOG
 from kubex_stream.logs.status import ContainerView
 
 __all__ = ("LogReader",)

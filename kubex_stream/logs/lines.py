@@ -1,7 +1,6 @@
-"""From the bytes of a log to its lines, and from a line to its time.
+"""From a line of a log to its time.
 
 Rules of this file:
-- A line has no limit but memory's: the pieces of an unfinished one are kept as they are and joined once, when its end has come.
 - With ``timestamps=true`` a server puts a time before every line: RFC 3339 with nanoseconds, of the node's time zone, and a space.
 - Two things come without one: the rest of a long line whose beginning is older than what was asked for, and a sentence of the kubelet's
   where there is no log (both only at the beginning of an answer).
@@ -13,39 +12,12 @@ import re
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Final
 
-__all__ = ("NO_LOG", "LineSplitter", "split_stamp", "stamp_ns", "stamp_time")
+__all__ = ("NO_LOG", "split_stamp", "stamp_ns", "stamp_time")
 
 #: How the kubelet begins the text that it sends, with a 200, in place of a log that is gone.
 NO_LOG: Final = b"unable to retrieve container logs for "
 _STAMP: Final = re.compile(rb"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(Z|[+-]\d\d:\d\d) ")
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-class LineSplitter:
-    """Splits at ``\\n``."""
-
-    __slots__ = ("_parts",)
-
-    def __init__(self) -> None:
-        self._parts: list[bytes] = []
-
-    def feed(self, piece: bytes) -> list[bytes]:
-        """The lines that end in ``piece``, without their ends."""
-        lines = piece.split(b"\n")
-        rest = lines.pop()
-        if lines and self._parts:
-            self._parts.append(lines[0])
-            lines[0] = b"".join(self._parts)
-            self._parts = []
-        if rest:
-            self._parts.append(rest)
-        return lines
-
-    def rest(self) -> bytes:
-        """What has come of a line whose end has not; it is forgotten."""
-        rest = b"".join(self._parts)
-        self._parts = []
-        return rest
 
 
 def split_stamp(line: bytes) -> tuple[bytes, bytes]:

@@ -19,6 +19,7 @@ from kubex_stream.testing import statuses
 from kubex_stream.testing.http import RecordedRequest
 from kubex_stream.testing.logs import Entry, LogFile, stamp
 from kubex_stream.testing.store import ContainerState, PodState
+from kubex_stream.testing.streams import named_container
 
 __all__ = ("LogFilter", "LogOptions", "choose_container", "parse_options")
 
@@ -92,14 +93,8 @@ def _invalid(request: RecordedRequest, numbers: dict[str, int | None]) -> str | 
 
 def choose_container(pod: PodState, options: LogOptions) -> ContainerState | dict[str, Any]:
     """The container whose log is asked for, or the refusal."""
-    name, wanted = pod.declared.name, options.container
-    if not wanted and len(pod.containers) > 1:
-        names = " ".join(pod.containers)
-        return statuses.bad_request(f"a container name must be specified for pod {name}, choose one of: [{names}]")
-    found = pod.containers.get(wanted or next(iter(pod.containers)))
-    if found is None:
-        return statuses.bad_request(f"container {wanted} is not valid for pod {name}")
-    if not pod.declared.scheduled:
+    name, found = pod.declared.name, named_container(pod, options.container)
+    if isinstance(found, dict) or not pod.declared.scheduled:
         return found
     shown = f'container "{found.declared.name}" in pod "{name}"'
     if pod.phase == "Pending":

@@ -62,16 +62,20 @@ class ProcessInfo:
     command: tuple[str, ...]
 
 
-def _choose_container(pod: PodState, wanted: str) -> ContainerState | dict[str, Any]:
+def named_container(pod: PodState, wanted: str) -> ContainerState | dict[str, Any]:
+    """The container that a request names, or the only one; else the refusal."""
     name = pod.declared.name
     if not wanted and len(pod.containers) > 1:
         names = " ".join(pod.containers)
         return statuses.bad_request(f"a container name must be specified for pod {name}, choose one of: [{names}]")
     found = pod.containers.get(wanted or next(iter(pod.containers)))
-    if found is None:
-        return statuses.bad_request(f"container {wanted} is not valid for pod {name}")
-    if not pod.declared.scheduled:
-        return statuses.bad_request(f"pod {name} does not have a host assigned")
+    return statuses.bad_request(f"container {wanted} is not valid for pod {name}") if found is None else found
+
+
+def _choose_container(pod: PodState, wanted: str) -> ContainerState | dict[str, Any]:
+    found = named_container(pod, wanted)
+    if not isinstance(found, dict) and not pod.declared.scheduled:
+        return statuses.bad_request(f"pod {pod.declared.name} does not have a host assigned")
     return found
 
 

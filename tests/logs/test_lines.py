@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kubex_stream.logs.lines import LineSplitter, split_stamp, stamp_ns, stamp_time
+from kubex_stream.core.lines import LineSplitter
+from kubex_stream.logs.lines import split_stamp, stamp_ns, stamp_time
 
 
 @given(
