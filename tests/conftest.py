@@ -2,7 +2,8 @@
 
 - ``anyio_backend``: an async test runs once on each event loop; a test that (also through other fixtures) uses ``backend`` runs once
   on each backend and each event loop that this backend has.  A module that defines its own ``anyio_backend`` gets that one.
-  The default run covers every backend and every loop, and ``-m volume`` all other pairs of them.
+  By default such a test has one of three pairs, by its name, so that a run has every backend and every loop; all other pairs of it are
+  run with ``-m volume``.
 - ``make_client``: a client of that backend, to be entered.
 - ``cluster``: an embedded cluster, shared by the whole run.
 - Everywhere: no proxy and no kubeconfig of the environment, and no socket, file or asyncio task may be left behind.
@@ -18,6 +19,7 @@ import os
 import signal
 import socket
 import time
+import zlib
 from collections.abc import Awaitable, Callable, Generator, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -60,8 +62,7 @@ class Runtime:
     backend: str | None = None
 
 
-#: Every backend and every event loop, once: the default run.  All the other pairs are run with ``-m volume``, real clusters excepted, where
-#: all are run at once.
+#: Every backend and every event loop, once.
 COVERING: Final = (Runtime("asyncio", "aiohttp"), Runtime("trio", "httpx"), Runtime("uvloop", "picows"))
 
 
@@ -79,9 +80,10 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         runtimes = [Runtime(loop, backend) for backend, loops in BACKENDS.items() for loop in loops]
     else:
         runtimes = [Runtime(loop) for loop in LOOPS]
+    usual = COVERING[zlib.crc32(metafunc.definition.nodeid.encode()) % len(COVERING)]
     ids = [f"{runtime.backend}-{runtime.loop}" if runtime.backend else runtime.loop for runtime in runtimes]
     long = () if metafunc.definition.get_closest_marker("cluster") else (pytest.mark.volume,)
-    params = [pytest.param(each, marks=() if each.backend is None or each in COVERING else long) for each in runtimes]
+    params = [pytest.param(each, marks=() if each.backend is None or each == usual else long) for each in runtimes]
     metafunc.parametrize("runtime", params, ids=ids, indirect=True)
 
 

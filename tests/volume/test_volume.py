@@ -1,7 +1,4 @@
-"""Large amounts, each in a client process of its own, against an embedded cluster in another one.
-
-By default, a part of the volume on every backend and every event loop; with ``-m volume``, the whole on all pairs of them.
-"""
+"""Large amounts, each in a client process of its own, against an embedded cluster in another one, on all pairs of backend and event loop."""
 
 from __future__ import annotations
 
@@ -20,26 +17,13 @@ PAIRS = [
     "aiohttp-asyncio", "aiohttp-uvloop", "httpx-asyncio", "httpx-uvloop", "httpx-trio", "picows-asyncio", "picows-uvloop",
 ]  # fmt: skip
 
-#: Every backend and every event loop, once.
-COVERING = ("aiohttp-asyncio", "httpx-trio", "picows-uvloop")
-
 pytestmark = [
+    pytest.mark.volume,
     pytest.mark.skipif(sys.platform != "linux", reason="memory is read from /proc"),
     pytest.mark.timeout(300),
 ]
-part_and_whole = pytest.mark.parametrize(
-    ("pair", "whole"),
-    [
-        *(pytest.param(pair, False, id=f"{pair}-part") for pair in COVERING),
-        *(pytest.param(pair, True, id=f"{pair}-whole", marks=pytest.mark.volume) for pair in PAIRS),
-    ],
-)
-every_pair = pytest.mark.parametrize(
-    "pair", [pytest.param(pair, marks=() if pair in COVERING else pytest.mark.volume) for pair in PAIRS]
-)
+every_pair = pytest.mark.parametrize("pair", PAIRS)
 SIZES = {"capture": 256 * MIB, "sleepy": 1024 * MIB, "sleepy_v5": 1024 * MIB, "upload": 256 * MIB, "duplex": 64 * MIB}
-#: Still more than memory may grow by, where that is what matters.
-PARTS = {"capture": 32 * MIB, "sleepy": 64 * MIB, "sleepy_v5": 64 * MIB, "upload": 48 * MIB, "duplex": 4 * MIB}
 
 Outcome = dict[str, object]
 
@@ -54,20 +38,19 @@ def work(scenario: str, pair: str, kubeconfig: str, size: int) -> Outcome:
 
 
 class Works:
-    """Every scenario, in part or whole, on every pair that has it, several at a time, since some of them sleep."""
+    """Every scenario on every pair that has it, several at a time, since some of them sleep."""
 
     def __init__(self, kubeconfig: str) -> None:
         self._kubeconfig = kubeconfig
         self._pool = ThreadPoolExecutor(5)
-        self._futures: dict[tuple[bool, str, str], Future[Outcome]] = {}
+        self._futures: dict[tuple[str, str], Future[Outcome]] = {}
 
-    def outcome(self, scenario: str, pair: str, whole: bool) -> Outcome:
-        if (whole, scenario, pair) not in self._futures:
-            for name, size in (SIZES if whole else PARTS).items():
-                for each in PAIRS if whole else COVERING:
-                    future = self._pool.submit(work, name, each, self._kubeconfig, size)
-                    self._futures[whole, name, each] = future
-        outcome = self._futures[whole, scenario, pair].result()
+    def outcome(self, scenario: str, pair: str) -> Outcome:
+        if not self._futures:
+            for name, size in SIZES.items():
+                for each in PAIRS:
+                    self._futures[name, each] = self._pool.submit(work, name, each, self._kubeconfig, size)
+        outcome = self._futures[scenario, pair].result()
         assert outcome["digest"] == outcome["expected"]
         return outcome
 
@@ -99,35 +82,32 @@ def test_200_commands_at_once_on_one_client(pair: str, kubeconfig: str) -> None:
     assert work("concurrent", pair, kubeconfig, 200)["answers"]
 
 
-@part_and_whole
-def test_capture_is_exact_and_takes_little_more_than_its_size(works: Works, pair: str, whole: bool) -> None:
-    outcome = works.outcome("capture", pair, whole)
-    assert number(outcome, "growth") <= 1.3 * (SIZES if whole else PARTS)["capture"]
+@every_pair
+def test_capture_is_exact_and_takes_little_more_than_its_size(works: Works, pair: str) -> None:
+    outcome = works.outcome("capture", pair)
+    assert number(outcome, "growth") <= 1.3 * SIZES["capture"]
 
 
-@part_and_whole
+@every_pair
 @pytest.mark.parametrize("scenario", ["sleepy", "sleepy_v5"])
-def test_a_consumer_that_sleeps_loses_nothing_and_costs_no_memory(
-    works: Works, pair: str, scenario: str, whole: bool
-) -> None:
-    outcome = works.outcome(scenario, pair, whole)
+def test_a_consumer_that_sleeps_loses_nothing_and_costs_no_memory(works: Works, pair: str, scenario: str) -> None:
+    outcome = works.outcome(scenario, pair)
     assert outcome["code"] == 0
     assert number(outcome, "growth") <= 32 * MIB
     if scenario == "sleepy_v5":
         assert number(outcome, "spooled") > 0
 
 
-@part_and_whole
-def test_upload_with_half_close(works: Works, pair: str, whole: bool) -> None:
-    assert number(works.outcome("upload", pair, whole), "growth") <= 32 * MIB
+@every_pair
+def test_upload_with_half_close(works: Works, pair: str) -> None:
+    assert number(works.outcome("upload", pair), "growth") <= 32 * MIB
 
 
-@part_and_whole
-def test_full_duplex(works: Works, pair: str, whole: bool) -> None:
-    works.outcome("duplex", pair, whole)
+@every_pair
+def test_full_duplex(works: Works, pair: str) -> None:
+    works.outcome("duplex", pair)
 
 
-@pytest.mark.volume
 @every_pair
 def test_capture_takes_time_in_proportion_to_its_size(pair: str, kubeconfig: str) -> None:
     small = min(number(work("capture", pair, kubeconfig, 32 * MIB), "seconds") for _ in range(2))
