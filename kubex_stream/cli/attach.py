@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
-from contextlib import aclosing, closing, suppress
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from functools import partial
 
@@ -40,7 +40,7 @@ from kubex_stream.cli.shared import (
     teller,
     wants_terminal,
 )
-from kubex_stream.errors import HalfCloseUnsupported, StdinBroken
+from kubex_stream.errors import HalfCloseUnsupported, KubexClientException, StdinBroken
 from kubex_stream.session.process import AttachedProcess
 from kubex_stream.session.streams import OutputStream
 
@@ -166,11 +166,12 @@ async def _interact(pods: Pods, name: str, container: str, request: AttachReques
 
 
 async def _watch(pods: Pods, name: str, container: str, *, tty: bool, stdin: bool) -> None:
-    with closing(LocalOutput(1)) as stdout, closing(LocalOutput(2)) as stderr:
-        async with pods.attach.stream(name, container=container, stdin=stdin, tty=tty) as process:
-            await _converse(process, stdout, None if tty else stderr, stdin=stdin)
-        await stdout.finish()
-        await stderr.finish()
+    async with (
+        LocalOutput(1) as stdout,
+        LocalOutput(2) as stderr,
+        pods.attach.stream(name, container=container, stdin=stdin, tty=tty) as process,
+    ):
+        await _converse(process, stdout, None if tty else stderr, stdin=stdin)
     _logger.info("%s", process.statistics)
 
 
@@ -182,6 +183,8 @@ async def _converse(process: Process, stdout: LocalOutput, stderr: LocalOutput |
         async def guarded(work: Callable[[], Awaitable[object]]) -> None:
             try:
                 await work()
+            except KubexClientException as error:  # every other stream ends with this too, after what has come for it
+                failures.append(error)
             except Exception as error:  # noqa: BLE001  # raised again outside of the task group, which would wrap it
                 failures.append(error)
                 tasks.cancel_scope.cancel()
@@ -196,11 +199,11 @@ async def _converse(process: Process, stdout: LocalOutput, stderr: LocalOutput |
                 if stderr is not None:
                     copies.start_soon(guarded, partial(_copy, process.stderr, stderr))
             await process.wait()
-            tasks.cancel_scope.cancel()
 
         if stdin:
             tasks.start_soon(guarded, feed)
         await guarded(output)
+        tasks.cancel_scope.cancel()
     if failures:
         raise failures[0]
 

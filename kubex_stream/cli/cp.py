@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from contextlib import aclosing, closing
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Final
 
@@ -125,9 +125,8 @@ async def _stream(pods: Pods, source: FileSpec, target: FileSpec, container: str
                 preserve=request.preserve,
             )
         return
-    with closing(LocalOutput(1)) as stdout:
+    async with LocalOutput(1) as stdout:
         await pods.cp.download_tar(source.pod, source.path, stdout, container=container, namespace=source.namespace)
-        await stdout.finish()
 
 
 async def _copy(pods: Pods, source: FileSpec, target: FileSpec, container: str, request: CpRequest) -> int:

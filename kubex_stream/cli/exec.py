@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from contextlib import aclosing, closing
+from contextlib import aclosing
 from dataclasses import dataclass
 
 import typer
@@ -149,17 +149,14 @@ async def _interact(pods: Pods, name: str, container: str, request: ExecRequest)
 
 
 async def _exec(pods: Pods, name: str, container: str, request: ExecRequest) -> int | None:
-    with closing(LocalOutput(1)) as stdout, closing(LocalOutput(2)) as stderr:
-        async with aclosing(local_input()) as stdin:
-            result = await pods.exec.run(
-                name,
-                request.command,
-                container=container,
-                input=stdin if request.stdin else None,
-                stdout=stdout,
-                stderr=stderr,
-            )
-        await stdout.finish()
-        await stderr.finish()
+    async with LocalOutput(1) as stdout, LocalOutput(2) as stderr, aclosing(local_input()) as stdin:
+        result = await pods.exec.run(
+            name,
+            request.command,
+            container=container,
+            input=stdin if request.stdin else None,
+            stdout=stdout,
+            stderr=stderr,
+        )
     _logger.info("%s", result.statistics)
     return result.exit_code

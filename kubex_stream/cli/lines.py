@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import closing, suppress
+from contextlib import suppress
 from typing import Final
 
 import anyio
@@ -36,6 +36,7 @@ class Lines:
 
     async def write(self) -> None:
         """Write what is told, until cancelled, or until nobody reads it any more."""
-        with self._taken, closing(LocalOutput(self._descriptor)) as output, suppress(OSError):
-            async for line in self._taken:
-                await output.send(f"{line}\n".encode())
+        with self._taken, suppress(OSError):
+            async with LocalOutput(self._descriptor) as output:
+                async for line in self._taken:
+                    await output.send(f"{line}\n".encode())

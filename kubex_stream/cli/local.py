@@ -7,6 +7,7 @@ Rules of this file:
 - Threads are daemons that hold one descriptor and one end of a socket pair; closing the other end is all it takes to be rid of one,
   and one that is stuck in a terminal or a full pipe ends with the process.
 - A thread notes its failure before it closes its end, so whoever sees the end knows why.
+- What has come is written, however it ends: threads that are daemons have to be waited for.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ import sys
 import threading
 from collections.abc import AsyncGenerator, Callable
 from contextlib import closing
-from typing import Final
+from types import TracebackType
+from typing import Final, Self
 
 import anyio
 
@@ -29,6 +31,8 @@ __all__ = ("LocalOutput", "fill_descriptors", "local_input")
 
 STDIN: Final = 0
 _PIECE: Final = 65536
+#: Seconds for what has come to be written after a cancellation.
+_PATIENCE: Final = 0.25
 
 
 def fill_descriptors() -> None:
@@ -63,12 +67,30 @@ class _Pump:
 class LocalOutput:
     """stdout or stderr of this process, as something with an async ``send``.
 
+    Leaving its block waits until everything is written, and raises what :meth:`finish` does; left by an exception, it raises that one.
+    A cancellation, as by Ctrl-C, does not wait for a reader that stalls.
+
     :param descriptor: 1 or 2
     """
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
         self._pump = _Pump(self._work, f"output {descriptor}")
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        with closing(self._pump.near):
+            if kind is None:
+                await self.finish()
+                return
+            cancelled = not issubclass(kind, Exception)
+            patience = anyio.move_on_after(_PATIENCE, shield=True) if cancelled else anyio.CancelScope()
+            with contextlib.suppress(OSError), patience:
+                await self.finish()
 
     def _work(self, far: socket.socket) -> None:
         while data := far.recv(_PIECE):
@@ -97,10 +119,6 @@ class LocalOutput:
         await anyio.wait_readable(self._pump.near)
         if self._pump.failure is not None:
             raise self._pump.failure
-
-    def close(self) -> None:
-        """Let go of it, written or not."""
-        self._pump.near.close()
 
 
 async def local_input() -> AsyncGenerator[bytes, None]:

@@ -10,7 +10,6 @@ Rules of this file:
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Annotated, Any
@@ -189,13 +188,11 @@ async def logs_command(settings: Settings, request: LogsRequest) -> int:
         stream = await _stream(pods, request)
         if stream is None:
             return 0
-        with closing(LocalOutput(1)) as output:
-            try:
-                async with stream:
-                    await _write(stream, output, prefix=request.prefix)
-            except ValueError as error:
-                raise UsageError(str(error).replace("max_requests", "--max-log-requests")) from error
-            await output.finish()
+        try:
+            async with LocalOutput(1) as output, stream:
+                await _write(stream, output, prefix=request.prefix)
+        except ValueError as error:
+            raise UsageError(str(error).replace("max_requests", "--max-log-requests")) from error
     return 0
 
 

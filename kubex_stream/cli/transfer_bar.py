@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import io
+import math
 import os
 import shutil
 import sys
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager, closing, suppress
+from contextlib import asynccontextmanager, suppress
 
 import anyio
 
@@ -34,17 +35,17 @@ async def transfer_bar(wanted: bool | None) -> AsyncGenerator[OnProgress | None,
         return
     bar = _Bar()
     failure: Exception | None = None
-    with closing(LocalOutput(2)) as output:
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(bar.show, output)
-            try:
-                yield bar.tell
-            except Exception as error:  # noqa: BLE001  # raised again outside of the task group, which would wrap it
-                failure = error
-            tasks.cancel_scope.cancel()
-        with suppress(OSError), anyio.move_on_after(1):
+    with suppress(OSError), anyio.move_on_after(math.inf) as patience:
+        async with LocalOutput(2) as output:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(bar.show, output)
+                try:
+                    yield bar.tell
+                except Exception as error:  # noqa: BLE001  # raised again outside of the task group, which would wrap it
+                    failure = error
+                tasks.cancel_scope.cancel()
+            patience.deadline = anyio.current_time() + 1
             await output.send(bar.end())
-            await output.finish()
     if failure is not None:
         raise failure
 

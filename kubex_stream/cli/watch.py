@@ -6,7 +6,6 @@ Rules of this file: stdout has the events and nothing else; a connection that br
 from __future__ import annotations
 
 import json
-from contextlib import closing
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -152,9 +151,8 @@ async def _watch(settings: Settings, request: _Request) -> int:
             # Not every server's bookmarks survive becoming a Table.
             initial="list" if printer.as_table else "auto",
         )
-        async with stream as events:
-            with closing(LocalOutput(1)) as output:
-                await _show(events, printer, output, request)
+        async with LocalOutput(1) as output, stream as events:
+            await _show(events, printer, output, request)
     return 0
 
 
@@ -174,4 +172,3 @@ async def _show(events: WatchStream[dict[str, Any]], printer: _Printer, output: 
         await output.send(printer.written(*begun))
     async for event in events:
         await output.send(printer.written(event))
-    await output.finish()

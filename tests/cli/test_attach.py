@@ -109,15 +109,16 @@ def test_no_such_container(pods: EmbeddedCluster, at: Callable[[EmbeddedCluster]
     assert said == "error: container third is not valid for pod two out of: first, second"
 
 
-def test_a_connection_that_breaks(start: Start) -> None:
+def test_what_came_before_a_connection_breaks_is_written(start: Start) -> None:
+    """Whoever notices the end first may not take away what others have not taken yet."""
     with container(stdin=True) as cluster:
         cluster.behaviour = Behaviour(tcp_end_before_status=True)
         with start("attach", "-i", "main", cluster=cluster) as process:
             assert process.stdin is not None
             assert process.stdout is not None
             assert process.stderr is not None
-            process.stdin.write(b"end\n")
+            process.stdin.write(b"x" * 20_000 + b"\nend\n")
             process.stdin.flush()
-            assert process.stdout.read() == b"out end\n"
-            assert b"error: " in process.stderr.read()
+            assert process.stdout.read() == b"out " + b"x" * 20_000 + b"\nout end\n"
+            assert process.stderr.read().startswith(b"err " + b"x" * 20_000 + b"\nerr end\nerror: ")
             assert process.wait(30) == 1

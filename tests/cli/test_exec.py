@@ -122,6 +122,18 @@ def test_a_stalled_reader_does_not_stall_the_connection(pods: EmbeddedCluster, s
         assert process.wait(30) == 0
 
 
+def test_what_came_before_a_connection_breaks_is_written(start: Start) -> None:
+    """More than the pipe holds, and read when the connection has ended."""
+    with (
+        EmbeddedCluster(quiet=True, behaviour=Behaviour(tcp_end_before_status=True)) as cluster,
+        start("exec", "demo", "--", "head", "-c", "200000", "/dev/zero", cluster=cluster) as process,
+    ):
+        cluster.wait_for(lambda: any("/exec" in each.path for each in cluster.requests) and not cluster.open_sessions)
+        assert process.stdout is not None
+        assert len(process.stdout.read()) == 200_000
+        assert process.wait(30) == 1
+
+
 @pytest.mark.parametrize("command", ["yes", "yes | head -c 1000000"])
 def test_nobody_reads_stdout_any_more(start_script: Start, command: str) -> None:
     with start_script("exec", "demo", "--", "sh", "-c", command) as process:

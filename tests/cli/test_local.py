@@ -1,4 +1,4 @@
-"""The command's stdin: whatever reads it, it stays as it was for those who share it."""
+"""The command's own descriptors: stdin stays as it was for those who share it, and what comes for stdout is written, however it ends."""
 
 from __future__ import annotations
 
@@ -6,13 +6,17 @@ import os
 import socket
 import subprocess
 import sys
+from collections.abc import Generator
+from contextlib import suppress
 from typing import Final
 
+import anyio
 import pytest
 
 if sys.platform == "win32":
     pytest.skip("there, stdin is read by a thread", allow_module_level=True)
 
+from kubex_stream.cli.local import LocalOutput
 from tests.packages import ROOT
 from tests.terminals import closing_descriptor
 
@@ -57,3 +61,68 @@ def test_reading_makes_nothing_non_blocking(kind: str, loop: tuple[str, ...]) ->
         )  # fmt: skip
         assert (done.stdout.splitlines(), done.stderr) == (["hello True", "True"], "")
         assert os.get_blocking(reader)
+
+
+#: More than a pipe holds, and less than it and the way to it.
+MUCH: Final = 150_000
+
+
+@pytest.fixture
+def pipe() -> Generator[tuple[int, int]]:
+    reader, writer = os.pipe()
+    with closing_descriptor(reader), closing_descriptor(writer):
+        yield reader, writer
+
+
+def read_all(reader: int) -> int:
+    size = 0
+    while size < MUCH and (piece := os.read(reader, MUCH)):
+        size += len(piece)
+    return size
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("failure", [None, RuntimeError("the connection is lost")], ids=["done", "failed"])
+async def test_what_has_come_is_written_before_the_end(pipe: tuple[int, int], failure: RuntimeError | None) -> None:
+    reader, writer = pipe
+    left = False
+
+    async def write() -> None:
+        nonlocal left
+        with suppress(RuntimeError):
+            async with LocalOutput(writer) as output:
+                await output.send(bytes(MUCH))
+                if failure is not None:
+                    raise failure
+        left = True
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(write)
+        await anyio.wait_all_tasks_blocked()
+        assert not left, "nobody has read yet"
+        assert await anyio.to_thread.run_sync(read_all, reader) == MUCH
+
+
+@pytest.mark.anyio
+async def test_a_cancelled_output_does_not_wait_for_ever_for_its_reader(pipe: tuple[int, int]) -> None:
+    reader, writer = pipe
+    with anyio.CancelScope() as scope:
+        async with LocalOutput(writer) as output:
+            await output.send(bytes(MUCH))
+            scope.cancel()
+            await anyio.sleep_forever()
+    assert scope.cancelled_caught
+    assert read_all(reader) == MUCH  # its thread goes on as long as the process does
+
+
+@pytest.mark.anyio
+async def test_an_output_that_nobody_reads_any_more() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+
+    async def write() -> None:
+        async with LocalOutput(writer) as output:
+            await output.send(b"x")
+
+    with closing_descriptor(writer), pytest.raises(BrokenPipeError):
+        await write()
