@@ -19,7 +19,7 @@ class WatchEvent(Generic[T]):
     """A change of one object.  ``event["type"]`` is ``event.type``, and so on.
 
     :ivar type: ``ADDED``, ``MODIFIED`` or ``DELETED``
-    :ivar raw_object: the object as the API's JSON; of ``DELETED`` its last state.  The watch compares later lists with it, so change a copy
+    :ivar raw_object: the object as the API's JSON; of ``DELETED`` its last state
     :ivar object: what the model made of it; without a model the same dict
     :ivar initial: it was there when the watch began
     :ivar relisted: it was found by comparing a new list with what had been told, since the version to go on from was too old: several

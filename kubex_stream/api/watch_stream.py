@@ -11,8 +11,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Final, Generic, Self, TypeVar
 
@@ -20,15 +19,15 @@ import anyio
 from anyio.lowlevel import checkpoint
 
 from kubex_stream.api.objects import unexpected
-from kubex_stream.api.watch_connection import FellSilent, WatchConnection, no_event
+from kubex_stream.api.watch_arrivals import Arrivals
+from kubex_stream.api.watch_connection import FellSilent, WatchConnection
 from kubex_stream.api.watch_events import WatchEvent, WatchNotice, standing
 from kubex_stream.api.watch_settings import TROUBLE, FindPath, Trouble, WatchSettings, passes, refuses_to_stream
 from kubex_stream.client.base import BaseClient
 from kubex_stream.client.request import Request
 from kubex_stream.errors import ApiError, ConnectionLost, Gone, KubexClientException, NotFound
 from kubex_stream.watch.backoff import Pauses
-from kubex_stream.watch.course import Ask, Course, Notice
-from kubex_stream.watch.decoding import decode, error_of
+from kubex_stream.watch.course import Ask, Course
 from kubex_stream.watch.documents import parse
 from kubex_stream.watch.known import Change
 
@@ -73,7 +72,7 @@ class WatchStream(Generic[T]):
         self._settings = settings
         self._model = model
         self._pauses = Pauses(settings.backoff, settings.give_up_after)
-        self._ready: deque[Change | WatchNotice | Exception] = deque()
+        self._arrivals = Arrivals(course)
         self._connection: WatchConnection | None = None
         self._scope: anyio.CancelScope | None = None
         self._idle: anyio.Event | None = None
@@ -81,7 +80,6 @@ class WatchStream(Generic[T]):
         self._begun = self._ended = self._stopped = self._established = False
         self._told_synced = course.given
         self._broken_states = 0
-        self._changes = False
         self._opened_from = ""
         self._opened_at = 0.0
         self._not_before = -math.inf
@@ -95,18 +93,21 @@ class WatchStream(Generic[T]):
 
     @property
     def resource_version(self) -> str:
-        """The version that the next request would go on from; empty until the initial state is complete."""
+        """The version to go on from behind what has been handed out; empty until the initial state is complete.
+
+        While the differences to a new list are handed out, it is that list's already.
+        """
         return self._course.version
 
     @property
     def synced(self) -> bool:
         """Whether everything that was there at the beginning has been handed out; at once where the caller gave a version."""
-        return self._course.synced and not any(isinstance(item, Change) and item.initial for item in self._ready)
+        return self._course.synced and not self._arrivals.has_initial
 
     def stop(self) -> None:
         """End the watch at once, from any task of this event loop; whoever waits for an event sees the end of the iteration."""
         self._ended = self._stopped = True
-        self._ready.clear()
+        self._arrivals.clear()
         if self._scope is not None:
             self._scope.cancel()
 
@@ -147,7 +148,7 @@ class WatchStream(Generic[T]):
             while not self._told_synced and (change := await self._next(initial=True)) is not None:
                 found.append((change, self._event(change)))
         except BaseException:
-            self._ready.extendleft(change for change, _ in reversed(found))  # for whoever asks next
+            self._arrivals.put_back(change for change, _ in reversed(found))  # for whoever asks next
             raise
         return standing(event for _, event in found)
 
@@ -157,22 +158,23 @@ class WatchStream(Generic[T]):
             raise anyio.BusyResourceError("waiting for the next event of")
         while True:
             if self._stopped:
-                self._ready.clear()  # also of what came in the very moment
-            while self._ready:
-                item = self._ready.popleft()
-                if isinstance(item, Change):
-                    return item
-                if isinstance(item, Exception):
-                    self._ended = True
-                    raise item
+                self._arrivals.clear()  # also of what came in the very moment
+            item = self._arrivals.next()
+            if isinstance(item, Change):
+                return item
+            if isinstance(item, Exception):
+                self._ended = True
+                raise item
+            if item is not None:
                 self._told_synced = self._told_synced or item.kind == "synced"
                 self._tell(item)
                 if initial and self._told_synced:
                     return None
-            if self._ended:
+            elif self._ended and self._arrivals.trouble is None:
                 await self._disconnect()
                 return None
-            await self._step()
+            else:
+                await self._step()
 
     def _event(self, change: Change) -> WatchEvent[T]:
         made = self._model(change.object)
@@ -185,7 +187,7 @@ class WatchStream(Generic[T]):
     # Reading ----------------------------------------------------------------------------------------------------------
 
     async def _step(self) -> None:
-        """Do one thing: connect, or read a piece.  However it is left, nothing stays half done."""
+        """Do one thing: connect, read a piece, or deal with trouble.  However it is left, nothing stays half done."""
         if not self._begun and self._settings.timeout is not None:
             self._deadline = anyio.current_time() + self._settings.timeout
         self._begun = True
@@ -203,10 +205,14 @@ class WatchStream(Generic[T]):
 
     async def _work(self) -> None:
         try:
-            await (self._connect() if self._connection is None else self._read(self._connection))
+            trouble, self._arrivals.trouble = self._arrivals.trouble, None
+            if trouble is not None:
+                await self._failed(trouble)
+            else:
+                await (self._connect() if self._connection is None else self._read(self._connection))
         except KubexClientException as error:
             await self._disconnect()
-            self._ready.append(error)
+            self._arrivals.append(error)
         except BaseException as error:
             self._ended = self._ended or isinstance(error, Exception)
             await self._disconnect()
@@ -217,7 +223,7 @@ class WatchStream(Generic[T]):
             self._path = await self._find_path()
         await anyio.sleep_until(self._not_before)
         ask = self._course.ask()
-        self._changes, self._opened_from = False, self._course.version
+        self._arrivals.changes, self._opened_from = False, self._course.version
         self._opened_at = anyio.current_time()
         try:
             if ask.watch:
@@ -238,7 +244,7 @@ class WatchStream(Generic[T]):
         request = self._request(ask)
         response = await self._client.request(request)
         try:
-            self._take(self._course.listed(parse(response.content)))
+            self._arrivals.tell(self._course.listed(parse(response.content)))
         except ValueError:
             raise unexpected(request, response.status_code, "no list of objects") from None
 
@@ -254,25 +260,8 @@ class WatchStream(Generic[T]):
         if lines is None:
             await self._reached_the_end()
             return
-        await self._take_lines(lines)
+        self._arrivals.read(lines, self._path)
         await checkpoint()  # where pieces come faster than they are read, others have a turn, and a stop is heard
-
-    async def _take_lines(self, lines: list[bytes]) -> None:
-        for line in lines:
-            if not line or line.isspace():
-                continue
-            try:
-                event = decode(line)
-            except ValueError:
-                raise no_event(Request(path=self._path)) from None
-            if event.type == "ERROR":
-                await self._failed(error_of(event.object, self._path))
-                return
-            self._take(self._course.take(event))
-            self._changes = self._changes or event.type != "BOOKMARK"
-
-    def _take(self, told: Iterable[Change | Notice]) -> None:
-        self._ready.extend(WatchNotice(each.kind, each.version) if isinstance(each, Notice) else each for each in told)
 
     # Endings ----------------------------------------------------------------------------------------------------------
 
@@ -288,7 +277,7 @@ class WatchStream(Generic[T]):
     @property
     def _came_on(self) -> bool:
         """Whether the connection has brought changes, and not those that the next one would bring again: a state, or any without versions."""
-        return self._changes and self._opened_from not in ("", self._course.version)
+        return self._arrivals.changes and self._opened_from not in ("", self._course.version)
 
     @property
     def _lived(self) -> float:
@@ -303,7 +292,7 @@ class WatchStream(Generic[T]):
         elif self._lists_instead(error):
             return
         elif not self._established or not passes(error) or self._pauses.are_over(anyio.current_time()):
-            self._ready.append(error)
+            self._arrivals.append(error)
         else:
             asked = error.retry_after if isinstance(error, ApiError) else None
             self._resume(error, self._pauses.after_failure(changes=self._came_on, lived=self._lived, asked=asked))
@@ -327,13 +316,13 @@ class WatchStream(Generic[T]):
 
     def _expired(self, error: Trouble) -> None:
         if not self._course.expired():
-            self._ready.append(error)
+            self._arrivals.append(error)
             return
         delay = self._pauses.after_failure(changes=self._came_on, lived=self._lived, asked=None)
         self._not_before = anyio.current_time() + delay
         _logger.warning("%s; listing anew in %.1f s", error, delay)
         self._client.observer.retried(self._path, error, delay)
-        self._ready.append(WatchNotice("relisting", "", error, delay))
+        self._arrivals.append(WatchNotice("relisting", "", error, delay))
 
     def _resume(self, error: Trouble | None, delay: float) -> None:
         self._not_before = anyio.current_time() + delay
@@ -347,4 +336,4 @@ class WatchStream(Generic[T]):
             self._client.observer.retried(self._path, error, delay)
         else:
             _logger.debug("%s: the watch has ended; going on from version %s in %.1f s", self._path, version, delay)
-        self._ready.append(WatchNotice("resuming", version, error, delay))
+        self._arrivals.append(WatchNotice("resuming", version, error, delay))

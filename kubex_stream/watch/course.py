@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from kubex_stream.watch.decoding import CHANGES, RawEvent
+from kubex_stream.watch.decoding import CHANGES, RawEvent, encode
 from kubex_stream.watch.known import Change, KnownObjects
 
 __all__ = ("Ask", "Course", "Initial", "Notice", "Told")
@@ -123,7 +123,7 @@ class Course:
         if not isinstance(metadata, dict) or not isinstance(metadata.get("resourceVersion"), str):
             raise ValueError("no list")
         for item in items:
-            yield from self._known.see(item)
+            yield from self._known.see(encode("ADDED", item))
         self._continue = str(metadata.get("continue") or "")
         if not self._continue:
             yield from self._whole(metadata["resourceVersion"])
@@ -144,11 +144,11 @@ class Course:
     def _changed(self, event: RawEvent) -> Sequence[Told]:
         if not self._version and event.type != "DELETED":
             assert self._known is not None
-            return self._known.see(event.object)
+            return self._known.see(event)
         if self._version:
             self._version = event.version or self._version
         if self._known is not None:
-            self._known.note(event.type, event.object)
+            self._known.note(event)
         return (Change(event.type, event.object),)  # type: ignore[arg-type]
 
     def _whole(self, version: str) -> Iterator[Told]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from kubex_stream.client.api_errors import api_error
@@ -16,7 +16,7 @@ from kubex_stream.client.request import Response
 from kubex_stream.errors import ApiError
 from kubex_stream.watch.documents import parse
 
-__all__ = ("CHANGES", "RawEvent", "decode", "error_of", "metadata_of")
+__all__ = ("CHANGES", "RawEvent", "decode", "encode", "error_of", "metadata_of")
 
 #: The types that tell of an object.
 CHANGES: Final = frozenset({"ADDED", "MODIFIED", "DELETED"})
@@ -29,10 +29,12 @@ class RawEvent:
     """An event as it came.
 
     :ivar type: ADDED, MODIFIED, DELETED, BOOKMARK or ERROR; others may be invented
+    :ivar line: what :func:`decode` makes it of again
     """
 
     type: str
     object: dict[str, Any]
+    line: bytes = field(repr=False)
 
     @property
     def version(self) -> str:
@@ -76,7 +78,18 @@ def decode(line: bytes) -> RawEvent:
     kind, item = event.get("type"), event.get("object")
     if not isinstance(kind, str) or not isinstance(item, dict):
         raise ValueError("no event")
-    return RawEvent(kind, item)
+    return RawEvent(kind, item, line)
+
+
+def encode(kind: str, item: dict[str, Any]) -> RawEvent:
+    """The event that tells of an object which did not come in one.
+
+    :raises ValueError: nested too deeply
+    """
+    try:
+        return RawEvent(kind, item, json.dumps({"type": kind, "object": item}, separators=(",", ":")).encode())
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
 
 
 def error_of(status: Mapping[str, Any], path: str) -> ApiError:

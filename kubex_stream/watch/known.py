@@ -1,7 +1,9 @@
 """The objects that a watch has told of: what a later list is compared with.
 
-Rules of this file: an object is known by namespace and name, and is the same one as long as its uid is.  Versions are compared for equality
-only.
+Rules of this file:
+- An object is known by namespace and name, and is the same one as long as its uid is.  Versions are compared for equality only.
+- What is kept of it is the line that told of it: a sixth of what the object would take, and seldom read again.  So what is handed out is
+  the reader's own.
 """
 
 from __future__ import annotations
@@ -9,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from kubex_stream.watch.decoding import metadata_of
+from kubex_stream.watch.decoding import RawEvent, decode, metadata_of
 
 __all__ = ("Change", "ChangeType", "KnownObjects")
 
@@ -35,7 +37,7 @@ class Change:
 class _Known:
     uid: object
     version: object
-    object: dict[str, Any]
+    line: bytes
 
 
 class KnownObjects:
@@ -57,39 +59,39 @@ class KnownObjects:
         """A whole state comes."""
         self._unseen = set(self._known)
 
-    def see(self, item: dict[str, Any]) -> list[Change]:
+    def see(self, event: RawEvent) -> list[Change]:
         """An object of that state: what is new in it."""
-        key, found = _identify(item)
+        key, found = _identify(event)
         before = self._known.get(key)
         self._unseen.discard(key)
         self._known[key] = found
         if before is None:
-            return [self._change("ADDED", item)]
+            return [self._change("ADDED", event)]
         if before.uid != found.uid:
-            return [self._change("DELETED", before.object), self._change("ADDED", item)]
-        return [] if before.version == found.version else [self._change("MODIFIED", item)]
+            return [self._change("DELETED", decode(before.line)), self._change("ADDED", event)]
+        return [] if before.version == found.version else [self._change("MODIFIED", event)]
 
     def finish(self) -> list[Change]:
         """That state is whole: what was known and is not in it has vanished."""
-        vanished = [self._change("DELETED", self._known.pop(key).object) for key in sorted(self._unseen)]
+        vanished = [self._change("DELETED", decode(self._known.pop(key).line)) for key in sorted(self._unseen)]
         self._unseen = set()
         self.complete = True
         return vanished
 
-    def note(self, kind: str, item: dict[str, Any]) -> None:
+    def note(self, event: RawEvent) -> None:
         """An ordinary event has told of an object."""
-        key, found = _identify(item)
+        key, found = _identify(event)
         self._unseen.discard(key)
-        if kind == "DELETED":
+        if event.type == "DELETED":
             self._known.pop(key, None)
         else:
             self._known[key] = found
 
-    def _change(self, kind: ChangeType, item: dict[str, Any]) -> Change:
-        return Change(kind, item, initial=not self.complete, relisted=self.complete)
+    def _change(self, kind: ChangeType, event: RawEvent) -> Change:
+        return Change(kind, event.object, initial=not self.complete, relisted=self.complete)
 
 
-def _identify(item: dict[str, Any]) -> tuple[_Key, _Known]:
-    metadata = metadata_of(item)
+def _identify(event: RawEvent) -> tuple[_Key, _Known]:
+    metadata = metadata_of(event.object)
     key = str(metadata.get("namespace") or ""), str(metadata.get("name") or "")
-    return key, _Known(metadata.get("uid"), metadata.get("resourceVersion"), item)
+    return key, _Known(metadata.get("uid"), metadata.get("resourceVersion"), event.line)

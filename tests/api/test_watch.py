@@ -100,7 +100,16 @@ async def test_the_state_is_complete_when_its_last_object_is_handed_out() -> Non
                 await take(events, 1)
                 seen.append(events.synced)
             assert seen == [False, False, True]
-            assert events.resource_version == "21"
+
+
+async def test_the_version_is_that_of_what_was_handed_out() -> None:
+    piece = added("a", 3) + bookmark(20, end=True) + added("b", 21) + bookmark(30) + added("c", 31)
+    async with watched(hangs(piece)) as client, Watch(client).stream(PODS) as events:
+        seen = []
+        for _ in range(3):
+            await anext(events)
+            seen.append(events.resource_version)
+    assert seen == ["20", "21", "31"]
 
 
 @pytest.mark.parametrize("code", [400, 422])

@@ -52,8 +52,9 @@ async def test_stop_from_another_task_ends_the_wait_at_once() -> None:
         assert [each async for each in events] == []
 
 
-async def test_stop_within_the_loop_drops_what_was_not_asked_for() -> None:
-    body = HangingBody(added("a", 5) + added("b", 6))
+@pytest.mark.parametrize("rest", [added("b", 6), error(403), b"<html>\n"], ids=["event", "error", "junk"])
+async def test_stop_within_the_loop_drops_what_was_not_asked_for(rest: bytes) -> None:
+    body = HangingBody(added("a", 5) + rest)
     async with watched(body.response()) as client:
         events = Watch(client).stream(PODS, resource_version=1)
         found = []
@@ -180,6 +181,31 @@ async def test_a_cancelled_wait_closes_the_connection_and_loses_nothing() -> Non
     assert query(client.sent[1])["resourceVersion"] == "5"
 
 
+async def test_what_arrives_in_the_moment_of_a_cancellation_is_kept() -> None:
+    scope = anyio.CancelScope()
+    body = Arriving(scope.cancel, added("a", 5) + added("b", 6) + bookmark(7))
+    async with watched(body.response(), hangs(added("c", 8))) as client:
+        async with Watch(client).stream(PODS, resource_version=1) as events:
+            with scope:
+                await anext(events)
+            assert scope.cancelled_caught
+            assert body.closed
+            assert await take(events, 3) == ["ADDED a 5", "ADDED b 6", "ADDED c 8"]
+    assert query(client.sent[1])["resourceVersion"] == "7"
+
+
+async def test_an_error_that_arrives_in_the_moment_of_a_cancellation_is_told() -> None:
+    scope = anyio.CancelScope()
+    body = Arriving(scope.cancel, added("a", 5) + error(403))
+    async with watched(body.response()) as client, Watch(client).stream(PODS, resource_version=1) as events:
+        with scope:
+            await anext(events)
+        assert await take(events, 1) == ["ADDED a 5"]
+        with pytest.raises(ApiError, match="403"):
+            await anext(events)
+    assert len(client.sent) == 1
+
+
 async def test_waits_that_are_shorter_than_the_pause_do_not_begin_it_anew() -> None:
     client = watched(ends(added("a", 5), ConnectionLost("reset")), hangs(added("b", 6)))
     backoff = Backoff(first=0.3, longest=0.3)
@@ -201,6 +227,23 @@ async def test_a_timeout_ends_it_in_order() -> None:
     assert query(client.sent[0])["timeoutSeconds"] == "1"
 
 
+@pytest.mark.parametrize(
+    ("last", "told"), [(error(403), "403"), (b"<html>\n", "no watch event")], ids=["error", "junk"]
+)
+async def test_what_came_before_a_timeout_is_told_however_slow_the_consumer(last: bytes, told: str) -> None:
+    body = HangingBody(added("a", 5) + added("b", 6) + last)
+    async with watched(body.response()) as client:
+        async with Watch(client).stream(PODS, resource_version=1, timeout=0.05) as events:
+            found = await take(events, 1)
+            await anyio.sleep(0.06)
+            found += await take(events, 1)
+            with pytest.raises(ApiError, match=told):
+                await anext(events)
+            assert body.closed
+            assert [each async for each in events] == []
+    assert found == ["ADDED a 5", "ADDED b 6"]
+
+
 async def test_a_timeout_ends_a_back_off_too() -> None:
     client = watched(ends(ConnectionLost("reset")))
     async with client, Watch(client).stream(PODS, resource_version=1, timeout=0.02) as events:
@@ -210,7 +253,11 @@ async def test_a_timeout_ends_a_back_off_too() -> None:
 async def test_one_reader_at_a_time() -> None:
     async with watched(HangingBody().response()) as client, anyio.create_task_group() as tasks:
         async with Watch(client).stream(PODS, resource_version=1) as events:
-            tasks.start_soon(anext, events, None)
+
+            async def wait() -> None:
+                await anext(events, None)
+
+            tasks.start_soon(wait)
             await anyio.wait_all_tasks_blocked()
             with pytest.raises(anyio.BusyResourceError):
                 await anext(events)
@@ -244,6 +291,16 @@ async def test_what_is_no_event_is_an_error(line: bytes) -> None:
         with pytest.raises(ApiError, match=r"GET /api/v1/pods: 200, but the answer is no watch event"):
             await anext(events)
     assert body.closed
+
+
+async def test_what_is_no_event_behind_the_state_hides_nothing_of_the_state() -> None:
+    content = added("a", 3) + added("b", 4) + b"<html>\n" + added("c", 5)
+    async with watched(hangs(content)) as client, Watch(client).stream(PODS) as events:
+        assert await take(events, 2) == ["ADDED a 3 initial", "ADDED b 4 initial"]
+        assert not events.synced
+        with pytest.raises(ApiError, match="no watch event"):
+            await anext(events)
+        assert [each async for each in events] == []
 
 
 async def test_a_page_of_one_line_is_no_end_in_order() -> None:

@@ -244,3 +244,16 @@ async def test_otherwise_the_differences_are_told(expiry: Any, streamed: bool) -
     assert [notice.kind for notice in notices if notice.kind != "resuming"] == ["synced", "relisting", "relisted"]
     relisting = next(notice for notice in notices if notice.kind == "relisting")
     assert isinstance(relisting.error, Gone)
+
+
+@pytest.mark.parametrize("streamed", [True, False])
+async def test_what_is_handed_out_is_the_readers_own(streamed: bool) -> None:
+    last = item("gone", 3, spec={"size": 1})
+    state = ends(event("ADDED", last) + bookmark(10, end=True)) if streamed else listed(10, last)
+    rest = [] if streamed else [ends()]
+    client = watched(state, *rest, refusal(410), *([ends(bookmark(60, end=True))] if streamed else [listed(60)]))
+    stream = Watch(client, backoff=QUICK).stream(PODS, initial="stream" if streamed else "list")
+    async with client, stream as events:
+        (await anext(events)).raw_object.clear()
+        deleted = await anext(events)
+    assert (deleted.type, deleted.relisted, deleted.raw_object) == ("DELETED", True, last)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from copy import deepcopy
 from typing import Any
 
 import pytest
@@ -9,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kubex_stream.watch.course import Course, Notice, Told
-from kubex_stream.watch.decoding import RawEvent
+from kubex_stream.watch.decoding import RawEvent, encode
 from kubex_stream.watch.known import Change
 
 
@@ -28,7 +30,7 @@ def page(version: int, *items: dict[str, Any], more: str = "") -> dict[str, Any]
 
 def bookmark(version: int, *, end: bool = False) -> RawEvent:
     annotations = {"k8s.io/initial-events-end": "true"} if end else {}
-    return RawEvent("BOOKMARK", {"metadata": {"resourceVersion": str(version), "annotations": annotations}})
+    return encode("BOOKMARK", {"metadata": {"resourceVersion": str(version), "annotations": annotations}})
 
 
 def brief(told: Any) -> list[str]:
@@ -54,7 +56,7 @@ def test_a_given_version_is_where_it_begins_and_too_old_is_for_the_caller() -> N
     course = Course("7")
     assert asked(course) == {**WATCH, "resourceVersion": "7"}
     assert course.synced
-    assert brief(course.take(RawEvent("MODIFIED", item("a", 9)))) == ["MODIFIED a"]
+    assert brief(course.take(encode("MODIFIED", item("a", 9)))) == ["MODIFIED a"]
     assert asked(course)["resourceVersion"] == "9"
     assert not course.expired()
 
@@ -63,23 +65,23 @@ def test_a_streamed_state() -> None:
     course = Course()
     assert asked(course) == {**WATCH, "sendInitialEvents": "true", "resourceVersionMatch": "NotOlderThan"}
     # In any order, so their versions say nothing.
-    assert brief(course.take(RawEvent("ADDED", item("b", 90)))) == ["ADDED b initial"]
-    assert brief(course.take(RawEvent("ADDED", item("a", 3)))) == ["ADDED a initial"]
+    assert brief(course.take(encode("ADDED", item("b", 90)))) == ["ADDED b initial"]
+    assert brief(course.take(encode("ADDED", item("a", 3)))) == ["ADDED a initial"]
     assert (course.version, course.synced) == ("", False)
     assert brief(course.take(bookmark(100, end=True))) == ["synced 100"]
     assert (course.version, course.synced) == ("100", True)
-    assert brief(course.take(RawEvent("DELETED", item("a", 101)))) == ["DELETED a"]
+    assert brief(course.take(encode("DELETED", item("a", 101)))) == ["DELETED a"]
     assert asked(course) == {**WATCH, "resourceVersion": "101"}
 
 
 def test_a_streamed_state_that_breaks_begins_again_and_tells_nothing_twice() -> None:
     course = Course()
     course.ask()
-    list(course.take(RawEvent("ADDED", item("a", 3))))
-    list(course.take(RawEvent("ADDED", item("b", 4))))
+    list(course.take(encode("ADDED", item("a", 3))))
+    list(course.take(encode("ADDED", item("b", 4))))
     assert "sendInitialEvents" in asked(course)
-    assert brief(course.take(RawEvent("ADDED", item("b", 4)))) == []
-    assert brief(course.take(RawEvent("ADDED", item("c", 5)))) == ["ADDED c initial"]
+    assert brief(course.take(encode("ADDED", item("b", 4)))) == []
+    assert brief(course.take(encode("ADDED", item("c", 5)))) == ["ADDED c initial"]
     assert brief(course.take(bookmark(9, end=True))) == ["DELETED a initial", "synced 9"]
 
 
@@ -130,8 +132,8 @@ def test_a_version_that_is_too_old_is_a_comparison() -> None:
     course = Course(initial="list")
     course.ask()
     list(course.listed(page(5, item("same", 1), item("changed", 2), item("gone", 3), item("new-uid", 4, "one"))))
-    list(course.take(RawEvent("ADDED", item("added", 6))))
-    list(course.take(RawEvent("DELETED", item("same-again", 7))))
+    list(course.take(encode("ADDED", item("added", 6))))
+    list(course.take(encode("DELETED", item("same-again", 7))))
     assert course.expired()
     assert course.synced, "the first state is complete, and stays so"
     course.ask()
@@ -151,12 +153,47 @@ def test_a_version_that_is_too_old_is_a_comparison() -> None:
 def test_what_has_vanished_is_told_as_it_was_last_seen() -> None:
     course = Course(initial="list")
     list(course.listed(page(5, item("a", 1, data="old"))))
-    list(course.take(RawEvent("MODIFIED", item("a", 6, data="new"))))
+    list(course.take(encode("MODIFIED", item("a", 6, data="new"))))
     course.expired()
     course.ask()
     (deleted, _) = course.listed(page(9))
     assert isinstance(deleted, Change)
     assert (deleted.type, deleted.object["data"]) == ("DELETED", "new")
+
+
+LAST: dict[str, Callable[[Course, dict[str, Any]], Any]] = {
+    "listed": lambda course, last: course.listed(page(5, last)),
+    "streamed": lambda course, last: [*course.take(encode("ADDED", last)), *course.take(bookmark(5, end=True))],
+}
+
+
+@pytest.mark.parametrize("way", LAST)
+@pytest.mark.parametrize("replaced", [False, True], ids=["vanished", "replaced"])
+def test_what_is_told_of_last_is_as_it_came_whatever_became_of_what_was_handed_out(way: str, replaced: bool) -> None:
+    course = Course(initial="list" if way == "listed" else "stream")
+    course.ask()
+    last = item("a", 1, kind="Pod", apiVersion="v1", spec={"size": 1.5, "words": ["ä", "\ud800", None, 2**63]})
+    (first, _) = LAST[way](course, deepcopy(last))
+    assert isinstance(first, Change)
+    assert first.object == last
+    first.object.clear()
+    course.expired()
+    course.list_instead()
+    course.ask()
+    deleted, *_ = course.listed(page(9, *[item("a", 8, uid="another")] * replaced))
+    assert deleted == Change("DELETED", last, relisted=True)
+
+
+def test_a_row_that_has_vanished_is_told_as_a_table() -> None:
+    course = Course(initial="list")
+    table = {"kind": "Table", "metadata": {"resourceVersion": "5"}, "columnDefinitions": [{"name": "Name"}]}
+    row = {"cells": ["a"], "object": item("a", 1)}
+    list(course.listed({**table, "rows": [row]}))
+    course.expired()
+    course.ask()
+    (deleted, _) = course.listed({**table, "rows": []})
+    expected = {"kind": "Table", "columnDefinitions": [{"name": "Name"}], "rows": [row]}
+    assert deleted == Change("DELETED", expected, relisted=True)
 
 
 def test_bookmarks_move_on() -> None:
@@ -173,7 +210,7 @@ def test_a_bookmark_within_a_streamed_state_is_no_end() -> None:
 
 
 def test_types_of_the_future_are_left_out() -> None:
-    assert brief(Course("7").take(RawEvent("INVENTED", item("a", 9)))) == []
+    assert brief(Course("7").take(encode("INVENTED", item("a", 9)))) == []
 
 
 @pytest.mark.parametrize(
@@ -223,7 +260,7 @@ class Mirror:
         self.course.ask()
         if self.streamed:
             for each in self.state.values():
-                self.apply(self.course.take(RawEvent("ADDED", each)))
+                self.apply(self.course.take(encode("ADDED", each)))
             self.apply(self.course.take(bookmark(self.version, end=True)))
         else:
             self.apply(self.course.listed(page(self.version, *self.state.values())))
@@ -238,7 +275,7 @@ class Mirror:
         after = item(name, self.version, uid)
         if not delete:
             self.state[name] = after
-        return RawEvent("DELETED" if delete else "ADDED" if before is None else "MODIFIED", after)
+        return encode("DELETED" if delete else "ADDED" if before is None else "MODIFIED", after)
 
 
 Edits = st.lists(

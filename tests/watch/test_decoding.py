@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kubex_stream.errors import ApiError, Forbidden, Gone, TooManyRequests
-from kubex_stream.watch.decoding import RawEvent, decode, error_of, metadata_of
+from kubex_stream.watch.decoding import decode, encode, error_of, metadata_of
 from kubex_stream.watch.documents import parse
 
 KEYS = ["kind", "rows", "object", "metadata", "resourceVersion", "annotations", "code", "reason", "message", "details"]
@@ -20,7 +20,7 @@ TABLE = {"kind": "Table", "rows": [{"cells": ["a"], "object": {"metadata": {"nam
 def test_an_event() -> None:
     item = {"kind": "Pod", "metadata": {"name": "ünïcode", "resourceVersion": "5"}}
     event = decode(json.dumps({"type": "ADDED", "object": item}, ensure_ascii=False).encode())
-    assert event == RawEvent("ADDED", item)
+    assert (event.type, event.object) == ("ADDED", item)
     assert event.version == "5"
     assert not event.ends_initial_state
 
@@ -53,23 +53,51 @@ def test_lone_surrogates_are_accepted_by_either_parser() -> None:
     assert parse(b'"\\ud800"') == "\ud800"
 
 
+@given(
+    st.dictionaries(
+        st.text(st.characters()),  # lone surrogates too
+        st.recursive(
+            st.none()
+            | st.booleans()
+            | st.integers(-(2**63), 2**64 - 1)
+            | st.floats(allow_nan=False)
+            | st.text(st.characters()),
+            lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+            max_leaves=10,
+        ),
+    )
+)
+def test_an_event_is_read_again_from_its_line(item: dict[str, Any]) -> None:
+    event = encode("ADDED", item)
+    assert decode(event.line) == event
+    assert b"\n" not in event.line
+
+
+def test_what_no_line_can_say() -> None:
+    deep: list[Any] = []
+    for _ in range(200_000):
+        deep = [deep]
+    with pytest.raises(ValueError, match="nested too deeply"):
+        encode("ADDED", {"deep": deep})
+
+
 @pytest.mark.parametrize("version", [None, 5, ["5"]])
 def test_an_odd_version_is_none(version: Any) -> None:
-    assert RawEvent("ADDED", {"metadata": {"resourceVersion": version}}).version == ""
+    assert encode("ADDED", {"metadata": {"resourceVersion": version}}).version == ""
 
 
 def test_the_bookmark_behind_the_initial_state() -> None:
     metadata = {"resourceVersion": "9", "annotations": {"k8s.io/initial-events-end": "true"}}
-    assert RawEvent("BOOKMARK", {"metadata": metadata}).ends_initial_state
-    assert not RawEvent("ADDED", {"metadata": metadata}).ends_initial_state
-    assert not RawEvent("BOOKMARK", {"metadata": {"resourceVersion": "9"}}).ends_initial_state
+    assert encode("BOOKMARK", {"metadata": metadata}).ends_initial_state
+    assert not encode("ADDED", {"metadata": metadata}).ends_initial_state
+    assert not encode("BOOKMARK", {"metadata": {"resourceVersion": "9"}}).ends_initial_state
 
 
 def test_a_table_has_the_metadata_of_its_row() -> None:
     assert metadata_of(TABLE)["name"] == "a"
-    assert RawEvent("ADDED", TABLE).version == "7"
+    assert encode("ADDED", TABLE).version == "7"
     empty = {"kind": "Table", "metadata": {"resourceVersion": "8"}, "rows": None}
-    assert RawEvent("BOOKMARK", empty).version == "8"
+    assert encode("BOOKMARK", empty).version == "8"
 
 
 @pytest.mark.parametrize(
