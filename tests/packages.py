@@ -1,8 +1,9 @@
-"""The packages of the distribution, as files."""
+"""The packages of the distribution, as files, and what is known of others."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from importlib import metadata
 from pathlib import Path
 from typing import Final
 
@@ -21,3 +22,12 @@ def modules(package: str) -> Iterator[tuple[str, Path]]:
     for path in sorted(folder.rglob("*.py")):
         parts = path.relative_to(folder).with_suffix("").parts
         yield ".".join([package, *(part for part in parts if part != "__init__")]), path
+
+
+def release(distribution: str) -> tuple[int, ...]:
+    """Its version, as far as that is numbers; empty where it is not installed."""
+    try:
+        parts = metadata.version(distribution).split(".")
+    except metadata.PackageNotFoundError:
+        return ()
+    return tuple(int(part) for part in parts if part.isdecimal())

@@ -15,6 +15,7 @@ from kubex_stream.errors import ConfigurationError
 from kubex_stream.testing import EmbeddedCluster
 from kubex_stream.testing.conformance.raw import Head, RawServer, proxy_handler
 from tests.configuration.from_others import URL, Generated, kubeconfig_of, module, said
+from tests.packages import release
 
 pytestmark = [pytest.mark.anyio, pytest.mark.filterwarnings("ignore:Kubernetes version:UserWarning")]
 
@@ -120,7 +121,7 @@ def test_exceptions_are_those_of_that_package(host: str, no_proxy: str, direct: 
     package = Generated("kubernetes", ClientConfiguration.from_kubernetes)
     made = package.derive(package.made(host, proxy=PROXY, no_proxy=no_proxy))
     assert (made.proxy_url is None) == direct
-    if hasattr(module("kubernetes.client.rest"), "should_bypass_proxies"):
+    if release("kubernetes") >= (36,):
         assert module("kubernetes.client.rest").should_bypass_proxies(host, no_proxy) == direct
 
 
@@ -130,7 +131,8 @@ def test_exceptions_are_those_of_that_package(host: str, no_proxy: str, direct: 
 def test_the_environment(package: Generated, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTPS_PROXY", PROXY)
     assert package.derive(package.made()).proxy_url == PROXY
-    assert package.derive(package.made("http://api.example")).proxy_url is None
+    if package.name != "kubernetes" or release("kubernetes") >= (36,):  # it took this one for all servers before
+        assert package.derive(package.made("http://api.example")).proxy_url is None
     assert package.derive(package.made(proxy="http://other.example")).proxy_url == "http://other.example"
     monkeypatch.setenv("NO_PROXY", ".example")
     assert package.derive(package.made()).proxy_url is None
@@ -169,6 +171,7 @@ def test_lightkubes_own_proxy() -> None:
 # ---- connections
 
 
+@pytest.mark.skipif(release("kubernetes") < (36,), reason="it does not read proxy-url of a kubeconfig")
 async def test_kubernetes_through_a_proxy(cluster: EmbeddedCluster) -> None:
     pytest.importorskip("kubernetes")
     package = Generated("kubernetes", ClientConfiguration.from_kubernetes)

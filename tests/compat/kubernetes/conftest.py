@@ -34,7 +34,9 @@ def connect() -> Iterator[Connect]:
     yield connected
     for api_client in made:
         api_client.close()
-        api_client.rest_client.pool_manager.clear()  # older packages leave these connections open
+        pools = api_client.rest_client.pool_manager.pools
+        for key in pools.keys():  # noqa: SIM118  # no dict  # older packages leave these connections open
+            pools[key].close()
     shutdown()
     configure()
     left = [thread for thread in threading.enumerate() if thread not in before and thread.name.startswith("kubex")]
