@@ -47,7 +47,7 @@ class Cluster:
             case "session":
                 return ("true",)
             case "idle":
-                return ("sleep", "3600")
+                return ("sleep", "60")  # it outlives its session
             case _:
                 return ("cat",)
 

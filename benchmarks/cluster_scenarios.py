@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from benchmarks.plan import BARRED, PLAIN, Chain, Link, ratios
+from benchmarks.plan import BARRED, PLAIN, Chain, Figure, Link, ratios
 
 __all__ = ("cluster_chains",)
 
@@ -36,6 +36,25 @@ def _streams() -> list[Chain]:
     ]
 
 
+def _many() -> list[Chain]:
+    """Fewer sessions than against the load server: each is a process in the pod, with a shim of the runtime's."""
+    idle = tuple(
+        Link(client, count=100)
+        for client in ("bare-aiohttp", "aiohttp", "bare-picows", "picows", "bare-httpx", "httpx")
+    )
+    above = tuple(
+        Figure(backend, f"bare-{backend}", "memory_per_session", minus=True)
+        for backend in ("aiohttp", "picows", "httpx")
+    )
+    busy = tuple(Link(client, 16, count=20) for client in ("bare-aiohttp", "aiohttp", "bare-picows", "picows", "httpx"))
+    against = ratios("cpu_per_gib", "aiohttp/bare-aiohttp", "picows/bare-picows")
+    return [
+        Chain("cluster-idle-100", "real cluster, 100 idle sessions", "idle", idle, above, pairs=PLAIN,
+              shows=("memory_per_session", "rss", "rate")),
+        Chain("cluster-busy-20", "real cluster, stdout of 20 sessions at once", "busy", busy, against, pairs=PLAIN),
+    ]  # fmt: skip
+
+
 def cluster_chains() -> list[Chain]:
     """All of them, in the report's order."""
     echo = tuple(
@@ -59,6 +78,7 @@ def cluster_chains() -> list[Chain]:
               ratios("p50", "aiohttp/bare-aiohttp", "aiohttp/client-go"), shows=("p50", "p99")),
         Chain("cluster-session", "real cluster, sessions one after the other", "session", session,
               ratios("rate", "aiohttp/bare-aiohttp"), pairs=PLAIN, shows=("rate", "cpu_per_session")),
+        *_many(),
         Chain("cluster-forward-down", "real cluster, port-forward, one connection", "forward_down", forward,
               (*ratios("throughput", *against), *ratios("cpu_per_gib", *against)), pairs=PLAIN),
         Chain("cluster-forward-echo", "real cluster, port-forward, 64 bytes there and back", "forward_echo", forward_echo,
