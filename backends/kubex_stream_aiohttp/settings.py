@@ -11,6 +11,7 @@ import aiohttp
 from kubex_stream.client import ClientOptions
 from kubex_stream.core.params import Timeout
 from kubex_stream.errors import BackendNotAvailable
+from kubex_stream_aiohttp.telling import telling
 
 __all__ = (
     "fast_connector",
@@ -68,7 +69,7 @@ def pool_connector(options: ClientOptions) -> aiohttp.TCPConnector:
 
 def stream_connector() -> aiohttp.TCPConnector:
     """The connections of streams and WebSockets: as many as there are, each used once."""
-    return aiohttp.TCPConnector(force_close=True, limit=0)
+    return telling(aiohttp.TCPConnector(force_close=True, limit=0))
 
 
 def fast_connector(tls: str, *, own_session: bool) -> Callable[[], aiohttp.TCPConnector]:
@@ -81,7 +82,7 @@ def fast_connector(tls: str, *, own_session: bool) -> Callable[[], aiohttp.TCPCo
         from kubex_stream_aiohttp.fast import FastConnector
     except ImportError as error:
         raise BackendNotAvailable("tls='aiofastnet' needs aiofastnet: pip install 'aiofastnet>=1.2'") from error
-    return FastConnector
+    return lambda: telling(FastConnector())
 
 
 def _limit(value: int | EllipsisType | None, default: int) -> int:

@@ -26,7 +26,7 @@ from kubex_stream.errors import ConnectionLost, ProtocolViolation
 from kubex_stream_aiohttp.arrivals import Arrivals
 from kubex_stream_aiohttp.arrived import Arrived
 from kubex_stream_aiohttp.handshake import UpgradedWebSocket
-from kubex_stream_aiohttp.writing import write, write_now
+from kubex_stream_aiohttp.writing import until_room, write_now
 
 __all__ = ("AioHttpWebSocketConnection",)
 
@@ -107,7 +107,9 @@ class AioHttpWebSocketConnection(WebSocketConnection):
             data = data.cast("B")
         try:
             # aiohttp takes every bytes-like, its annotation does not say so.
-            await write(self._ws.send_bytes(cast("bytes", data)), self._transport)
+            room = write_now(self._ws.send_bytes(cast("bytes", data)))
+            if room is not None:
+                await until_room(room, self._transport)
         except (aiohttp.ClientError, OSError, RuntimeError) as error:
             raise self._gone() from error
 
@@ -134,16 +136,27 @@ class AioHttpWebSocketConnection(WebSocketConnection):
 
     async def receive_views(self, size: int = 0) -> Sequence[bytes]:
         """The next binary message, or several."""
-        message: bytes = await self._receive(None)
+        message: bytes | None = await self._receive(None, views=True)
+        if message is None:
+            return ()
         if self._arrivals.waiting and len(message) < size:
             return await self._arrivals.following(message, size)
         return (message,)
+
+    @property
+    def interruptible(self) -> bool:
+        """Whether :meth:`interrupt` works: where the connection tells of what has come."""
+        return self._arrivals.telling
+
+    def interrupt(self) -> None:
+        """Make a :meth:`receive_views` that waits return nothing."""
+        self._arrivals.interrupt()
 
     def receive_payload(self, join: int = 0) -> Coroutine[Any, Any, tuple[int, bytes, int]]:
         """The next binary message, or several, taken apart."""
         return self._receive(join)
 
-    async def _receive(self, join: int | None) -> Any:
+    async def _receive(self, join: int | None, *, views: bool = False) -> Any:
         if self._ending is not None:
             raise self._ending()
         if self._receiving:
@@ -152,6 +165,10 @@ class AioHttpWebSocketConnection(WebSocketConnection):
         try:
             while True:
                 message = await self._arrivals.next()
+                if message is None:
+                    if views:
+                        return None
+                    continue
                 if message.type is _BINARY:
                     self._last_activity = monotonic()
                     data = message.data
@@ -259,7 +276,7 @@ class AioHttpWebSocketConnection(WebSocketConnection):
                 continue
             with suppress(ConnectionLost, ProtocolViolation, StopAsyncIteration):
                 message = await self._arrivals.next()
-                if message.type is not _BINARY and message.type is not WSMsgType.TEXT:
+                if message is not None and message.type is not _BINARY and message.type is not WSMsgType.TEXT:
                     self._handle(message)
 
     def _send_close(self, code: int) -> None:

@@ -12,7 +12,7 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any, Final
 
-__all__ = ("write", "write_now")
+__all__ = ("until_room", "write_now")
 
 #: Seconds between two looks whether a transport that takes nothing is still open.
 _LOOK: Final = 1.0
@@ -38,11 +38,8 @@ def write_now(sending: Coroutine[Any, Any, None]) -> asyncio.Future[Any] | None:
     return room
 
 
-async def write(sending: Coroutine[Any, Any, None], transport: asyncio.Transport | None = None) -> None:
-    """The same, and wait until the transport has room again.  A cancelled call has sent the frame."""
-    room = write_now(sending)
-    if room is None:
-        return
+async def until_room(room: asyncio.Future[Any], transport: asyncio.Transport | None = None) -> None:
+    """Wait for what :func:`write_now` has returned: until the transport has room again."""
     # A transport whose peer has ended its side closes once all is sent, and tells nobody before; to a peer that takes nothing that is never.
     while not (await asyncio.wait((room,), timeout=_LOOK))[0]:
         if transport is not None and transport.is_closing():

@@ -23,6 +23,7 @@ from typing import Final
 
 from picows import WSFrame, WSMsgType, WSTransport
 
+from kubex_stream.client.wake import Wake
 from kubex_stream.errors import ConnectionLost, ProtocolViolation
 from kubex_stream_picows.frames import Sink
 
@@ -59,7 +60,7 @@ class Inbox(Sink):
         self._dropping = False
         #: Whether a whole message is simply the next one.
         self._simple = True
-        self._receiver: asyncio.Future[None] | None = None
+        self._receiver: Wake | None = None
         self._closer: asyncio.Future[None] | None = None
         self._senders: set[asyncio.Future[None]] = set()
         self.messages: deque[bytes | tuple[int, bytes]] = deque()
@@ -85,11 +86,16 @@ class Inbox(Sink):
 
     async def arrival(self) -> None:
         """Until there is a message or the end."""
-        self._receiver = asyncio.get_running_loop().create_future()
+        self._receiver = Wake(asyncio.get_running_loop())
         try:
             await self._receiver
         finally:
             self._receiver = None
+
+    def interrupt(self) -> None:
+        """End an :meth:`arrival` without either."""
+        if self._receiver is not None:
+            self._receiver.soon()
 
     async def end(self) -> None:
         """Until the end; drop what comes before it, unless somebody waits for it."""
@@ -133,10 +139,11 @@ class Inbox(Sink):
         if not self.messages:
             return
         self._unread += size
-        _wake(self._receiver)
         if self._unread > _ENOUGH and not self._pausing:
             self._pausing = True
             asyncio.get_running_loop().call_soon(self._pause)
+        if self._receiver is not None:
+            self._receiver.set()
 
     def _pause(self) -> None:
         # The receiver has been called before, and may have taken all.
@@ -224,7 +231,8 @@ class Inbox(Sink):
         if self.ending is None:
             self.ending = ending
             self._parts, self._simple = None, False
-        _wake(self._receiver)
+        if self._receiver is not None:
+            self._receiver.soon()  # picows may be in the middle of its bytes
         _wake(self._closer)
 
 

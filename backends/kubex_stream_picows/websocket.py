@@ -131,7 +131,9 @@ class PicowsWebSocketConnection(WebSocketConnection):
         if self._ending is not None:
             raise self._ending()
         if not self._messages:
-            await self._arrival()
+            await self._arrival(once=True)
+            if not self._messages:
+                return ()
         taken = [_whole(self._messages.popleft())]
         size -= len(taken[0])
         while self._messages and size > 0:
@@ -172,8 +174,17 @@ class PicowsWebSocketConnection(WebSocketConnection):
             left -= len(following)
         return b"".join(pieces), len(pieces)
 
-    async def _arrival(self) -> None:
-        """Until a message is there; raises where the end is."""
+    @property
+    def interruptible(self) -> bool:
+        """Whether :meth:`interrupt` works."""
+        return True
+
+    def interrupt(self) -> None:
+        """Make a :meth:`receive_views` that waits return nothing."""
+        self._inbox.interrupt()
+
+    async def _arrival(self, *, once: bool = False) -> None:
+        """Until a message is there, or, with ``once``, an interruption; raises where the end is."""
         inbox = self._inbox
         while not self._messages:
             if self._receiving:
@@ -185,6 +196,8 @@ class PicowsWebSocketConnection(WebSocketConnection):
                 await inbox.arrival()
             finally:
                 self._receiving = False
+            if once and inbox.ending is None:
+                return
 
     def _end(self, ending: Callable[[], Exception]) -> Exception:
         self._close_code = self._inbox.close_code

@@ -2,7 +2,7 @@
 
 A subclass that has only the abstract members works everywhere; the others have defaults, and each buys something: ``ping`` keep-alive,
 and with ``last_pong`` or ``last_activity`` the discovery of a connection that died, ``abort`` leaving without a Close frame,
-``receive_views`` and ``receive_payload`` fewer copies and fewer turns.
+``receive_views`` and ``receive_payload`` fewer copies and fewer turns, ``interrupt`` no scope of cancellation around each message.
 Version of this contract: :data:`WEBSOCKET_CONTRACT`.
 """
 
@@ -104,8 +104,22 @@ class WebSocketConnection(ABC):
         whoever takes them apart makes the only copy.
 
         :param size: messages that have arrived already may come together until they have about so many bytes.  Nothing is ever waited for.
+        :returns: nothing only where it was interrupted
         """
         return (await self.receive_bytes(),)
+
+    @property
+    def interruptible(self) -> bool:
+        """Whether this connection has :meth:`interrupt`; False by default, and the same for all its life."""
+        return False
+
+    def interrupt(self) -> None:
+        """Make a :meth:`receive_views` that waits return nothing, soon.  Where none waits this does nothing, also to the next one, and so
+        it does to the other ways of receiving.
+
+        :raises NotImplementedError: this transport cannot; whoever waits has to be cancelled instead (the default)
+        """
+        raise NotImplementedError(f"{type(self).__name__} cannot be interrupted")
 
     async def receive_payload(self, join: int = 0) -> tuple[int, bytes, int]:  # noqa: ARG002  (the default joins nothing)
         """As :meth:`receive_bytes`, in the form in which channel protocols want it: the message's first byte (-1 where it is empty), all

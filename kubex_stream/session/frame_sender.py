@@ -50,15 +50,20 @@ class FrameSender:
         :param make: gives it, when it is its turn; what it raises is raised
         :raises ConnectionLost: the connection is gone
         """
-        async with self._lock:
+        try:
+            self._lock.acquire_nowait()  # the usual case, which needs no checkpoint: whoever sends much comes from one
+        except anyio.WouldBlock:
+            await self._lock.acquire()
+        queued = b""
+        try:
             frame, queued = make(), self._taken()
-            try:
-                await self._write(queued + frame if queued else frame)
-            except BaseException:
-                # It is not known whether it went out.  Twice is harmless for frames that nobody waits for, never would not be.
-                self._queue[:0] = queued
-                self._queued.set()
-                raise
+            await self._write(queued + frame if queued else frame)
+        except BaseException:
+            # It is not known whether it went out.  Twice is harmless for frames that nobody waits for, never would not be.
+            self._give_back(queued)
+            raise
+        finally:
+            self._lock.release()
 
     async def send_queued(self) -> None:
         """Send what is queued, whenever there is something, until the connection is gone; a task of its own."""
@@ -79,6 +84,11 @@ class FrameSender:
         frames = bytes(self._queue)
         self._queue.clear()
         return frames
+
+    def _give_back(self, frames: bytes) -> None:
+        if frames:
+            self._queue[:0] = frames
+            self._queued.set()
 
     async def _write(self, message: bytes) -> None:
         self._since = time.monotonic()

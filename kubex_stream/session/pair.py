@@ -169,15 +169,21 @@ class Pair(Conduit):
     # Sending ----------------------------------------------------------------------------------------------------------
 
     async def send(self, data: bytes | bytearray | memoryview) -> None:
-        view, size = memoryview(data).cast("B"), self.tunnel.options.stdin_chunk_size
+        size = self.tunnel.options.stdin_chunk_size
         self._check_sendable()
+        if type(data) is bytes and 0 < len(data) <= size:
+            await self._send_frame(data)
+            return
+        view = memoryview(data).cast("B")
         for start in range(0, len(view), size):
-            chunk = view[start : start + size]
-            await self.tunnel.send(self, chunk)
-            self.bytes_out += len(chunk)
-            self._frames_out += 1
-            self._unanswered += 1
-            self._last_sent = time.monotonic()
+            await self._send_frame(view[start : start + size])
+
+    async def _send_frame(self, payload: bytes | memoryview) -> None:
+        await self.tunnel.send(self, payload)
+        self.bytes_out += len(payload)
+        self._frames_out += 1
+        self._unanswered += 1
+        self._last_sent = time.monotonic()
 
     def check_open(self) -> None:
         """Raise as :meth:`send` where nothing can be sent any more."""

@@ -29,6 +29,7 @@ from kubex_stream.protocol.spdy_connection import SpdyConnection
 from kubex_stream.protocol.spdy_headers import SpdyError
 from kubex_stream.session.conduit import EndOfInput, SpoiledTunnelError
 from kubex_stream.session.frame_sender import FrameSender
+from kubex_stream.session.interruptible import InterruptibleReceiver
 from kubex_stream.session.leaving import let_go
 from kubex_stream.session.pair import Pair
 from kubex_stream.session.ping import PingLog
@@ -76,7 +77,7 @@ class Tunnel:
         self._open: set[Pair] = set()
         self._pressure = Pressure(options, path)
         self._turns: Turns[Pair] = Turns(self._may_go_on)
-        self._reading: anyio.CancelScope | None = None  # of the connection whose turn it is
+        self._receiver = InterruptibleReceiver(connection)
         self._requests = 0
         self._released = released
         self._observer = observer
@@ -153,8 +154,8 @@ class Tunnel:
 
     def interrupt(self, pair: Pair) -> None:
         """Let the task that receives from a connection look at it, whatever it waits for."""
-        if pair is self._turns.reader and self._reading is not None:
-            self._reading.cancel()
+        if pair is self._turns.reader:
+            self._receiver.interrupt()
         self._turns.wake(pair)
         self._turns.hand_over()  # it may have been this one's turn, which it does not take now
 
@@ -189,10 +190,9 @@ class Tunnel:
         if turns.taken or self._pressure:
             await turns.wait(wanted)
             return None
-        with turns.take(wanted), anyio.CancelScope() as self._reading:
+        with turns.take(wanted):
             while self.ended is None and not (turns.news or self._pressure):
-                direct = await self._read(size)
-                if direct is not None:
+                if (direct := await self._read(size)) is not None:
                     return direct
         await checkpoint()
         return None
@@ -218,7 +218,7 @@ class Tunnel:
 
     async def _read(self, size: int) -> bytes | None:
         try:
-            messages = await self.connection.receive_views(size)
+            messages = await self._receiver.receive(size)
         except StopAsyncIteration:
             self.fail("the server closed it")
         except KubexClientException as error:

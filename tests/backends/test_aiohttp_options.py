@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -18,7 +18,7 @@ from kubex_stream.core.params import Timeout
 from kubex_stream.testing.conformance.raw import Peer, RawServer, response
 from kubex_stream_aiohttp import AioHttpClient
 from kubex_stream_aiohttp.settings import pool_connector, read_buffer, request_timeout, stream_timeout
-from kubex_stream_aiohttp.writing import write, write_now
+from kubex_stream_aiohttp.writing import until_room, write_now
 from tests.backends.conftest import Prepare
 
 HERE = ClientConfiguration(url="http://127.0.0.1:1")
@@ -112,6 +112,12 @@ class Sender:
         self.sent.append(data)
         if self._room is not None:
             await self._room
+
+
+async def write(sending: Coroutine[Any, Any, None]) -> None:
+    room = write_now(sending)
+    if room is not None:
+        await until_room(room)
 
 
 @pytest.mark.anyio

@@ -8,6 +8,7 @@ from typing import Final
 
 import anyio
 import anyio.to_thread
+import pytest
 
 from kubex_stream.testing.conformance.base import Conformance, Connect
 from kubex_stream.testing.conformance.raw import CLOSE, Peer, RawServer, frame, sends
@@ -121,6 +122,38 @@ class Flow(Conformance):
                 for _ in range(3):
                     assert list(map(bytes, await websocket.receive_views(2**20))) == [b"question"]
                     await websocket.send_bytes(b"answer")
+
+    async def test_an_interrupted_wait_gives_nothing_and_loses_nothing(self, connect: Connect) -> None:
+        def handle(peer: Peer) -> None:
+            peer.accept()
+            assert peer.frame().payload == b"more"
+            peer.send(frame(b"first") + frame(b"second"))
+            peer.rest()
+
+        with RawServer(handle) as server:
+            async with connect(server.url) as websocket:
+                if not websocket.interruptible:
+                    pytest.skip("a wait of this transport is ended by a cancellation only")
+                websocket.interrupt()  # nobody waits, and whoever comes next is not meant
+                taken: list[bytes] = []
+                returned = 0
+
+                async def take() -> None:
+                    nonlocal returned
+                    taken.extend(map(bytes, await websocket.receive_views()))
+                    returned += 1
+
+                for times in (1, 2):
+                    async with anyio.create_task_group() as group:
+                        group.start_soon(take)
+                        await anyio.wait_all_tasks_blocked()
+                        assert returned < times
+                        websocket.interrupt()
+                    assert (taken, returned) == ([], times)
+                await websocket.send_bytes(b"more")
+                while len(taken) < 2:
+                    await take()
+                assert taken == [b"first", b"second"]
 
     async def test_what_receive_bytes_gives_is_the_callers(self, connect: Connect) -> None:
         messages = [bytes([number]) * 1000 for number in range(100)]
