@@ -68,8 +68,8 @@ COVERING: Final = (Runtime("asyncio", "aiohttp"), Runtime("trio", "httpx"), Runt
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
-    """``-n auto``: twice the cores, since most of these tests wait for a server, a process or a clock most of their time."""
-    return 2 * (os.cpu_count() or 1)
+    """``-n auto``: more than twice the cores, since most of these tests wait for a server, a process or a clock most of their time."""
+    return 5 * (os.cpu_count() or 1) // 2
 
 
 @pytest.hookimpl(wrapper=True)
