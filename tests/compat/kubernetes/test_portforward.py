@@ -76,7 +76,7 @@ def test_a_port_where_nothing_listens(v1: Any) -> None:
 def test_sockets_that_are_closed_or_forgotten_end_it(own: EmbeddedCluster, connect: Connect) -> None:
     v1 = connect(own)
     closed, forgotten = to(v1, "7"), [to(v1, "7")]
-    assert own.forwarded_connections == 2
+    own.wait_for(lambda: own.forwarded_connections == 2)
     closed.socket(7).close()
     own.wait_for(lambda: own.forwarded_connections == 1)
     with pytest.warns(ResourceWarning):
