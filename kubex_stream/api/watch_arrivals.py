@@ -40,7 +40,8 @@ class Arrivals:
     @property
     def has_initial(self) -> bool:
         """Whether a part of the initial state is known to be among it."""
-        return any(isinstance(item, Change) and item.initial for item in self._told)
+        first = next((item for item in self._told if isinstance(item, Change)), None)
+        return first is not None and first.initial  # those come before all others
 
     def read(self, lines: Iterable[bytes], path: str) -> None:
         """Lines have come.

@@ -97,7 +97,7 @@ class WatchStream(Generic[T]):
 
         While the differences to a new list are handed out, it is that list's already.
         """
-        return self._course.version
+        return self._course.version if self.synced else ""
 
     @property
     def synced(self) -> bool:

@@ -13,6 +13,8 @@ __all__ = ("Lines",)
 
 #: Lines that wait for a reader who does not read.  More are not kept: nothing else is to wait for him, and memory is not his.
 _MOST: Final = 1000
+#: Seconds for the last of them after a cancellation.
+_PATIENCE: Final = 0.25
 
 
 class Lines:
@@ -35,8 +37,20 @@ class Lines:
         self._given.close()
 
     async def write(self) -> None:
-        """Write what is told, until cancelled, or until nobody reads it any more."""
+        """Write what is told, until cancelled, with what has been told before, or until nobody reads it any more."""
         with self._taken, suppress(OSError):
             async with LocalOutput(self._descriptor) as output:
-                async for line in self._taken:
-                    await output.send(f"{line}\n".encode())
+                try:
+                    async for line in self._taken:
+                        await output.send(f"{line}\n".encode())
+                except anyio.get_cancelled_exc_class():
+                    with anyio.move_on_after(_PATIENCE, shield=True):
+                        await output.send(self._rest())
+                    raise
+
+    def _rest(self) -> bytes:
+        lines = []
+        with suppress(anyio.WouldBlock, anyio.EndOfStream):
+            while True:
+                lines.append(f"{self._taken.receive_nowait()}\n")
+        return "".join(lines).encode()

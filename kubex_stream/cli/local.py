@@ -25,6 +25,7 @@ from typing import Final, Self
 
 import anyio
 
+from kubex_stream.errors import KubexClientException
 from kubex_stream.terminal.descriptors import TerminalInput
 
 __all__ = ("LocalOutput", "fill_descriptors", "local_input")
@@ -33,6 +34,11 @@ STDIN: Final = 0
 _PIECE: Final = 65536
 #: Seconds for what has come to be written after a cancellation.
 _PATIENCE: Final = 0.25
+
+
+def _is_local(error: Exception) -> bool:
+    """Whether it is about a file or a pipe of this process; errors of connections are of the same kind in Python."""
+    return isinstance(error, OSError) and not isinstance(error, KubexClientException)
 
 
 def fill_descriptors() -> None:
@@ -68,7 +74,7 @@ class LocalOutput:
     """stdout or stderr of this process, as something with an async ``send``.
 
     Leaving its block waits until everything is written, and raises what :meth:`finish` does; left by an exception, it raises that one.
-    A cancellation, as by Ctrl-C, does not wait for a reader that stalls.
+    After a cancellation, as by Ctrl-C, or where another output has failed, it does not wait for a reader that stalls.
 
     :param descriptor: 1 or 2
     """
@@ -84,13 +90,25 @@ class LocalOutput:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         with closing(self._pump.near):
-            if kind is None:
-                await self.finish()
-                return
-            cancelled = not issubclass(kind, Exception)
-            patience = anyio.move_on_after(_PATIENCE, shield=True) if cancelled else anyio.CancelScope()
-            with contextlib.suppress(OSError), patience:
-                await self.finish()
+            if isinstance(error, Exception) and not _is_local(error):
+                with contextlib.suppress(OSError):
+                    await self._finish_or_soon()
+            elif error is None:
+                await self._finish_or_soon()
+            else:
+                await self._finish_soon()
+
+    async def _finish_or_soon(self) -> None:
+        try:
+            await self.finish()
+        except anyio.get_cancelled_exc_class():
+            await self._finish_soon()
+            raise
+
+    async def _finish_soon(self) -> None:
+        """Without waiting for a reader that stalls."""
+        with contextlib.suppress(OSError), anyio.move_on_after(_PATIENCE, shield=True):
+            await self.finish()
 
     def _work(self, far: socket.socket) -> None:
         while data := far.recv(_PIECE):

@@ -35,8 +35,9 @@ async def transfer_bar(wanted: bool | None) -> AsyncGenerator[OnProgress | None,
         return
     bar = _Bar()
     failure: Exception | None = None
+    output = LocalOutput(2)
     with suppress(OSError), anyio.move_on_after(math.inf) as patience:
-        async with LocalOutput(2) as output:
+        async with output:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(bar.show, output)
                 try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import anyio
 import pytest
@@ -110,6 +110,27 @@ async def test_the_version_is_that_of_what_was_handed_out() -> None:
             await anext(events)
             seen.append(events.resource_version)
     assert seen == ["20", "21", "31"]
+
+
+@pytest.mark.parametrize("initial", ["list", "stream"])
+async def test_there_is_no_version_to_go_on_from_before_all_is_handed_out(initial: Literal["list", "stream"]) -> None:
+    items = [item("a", 3), item("b", 4), item("c", 5)]
+    streamed = b"".join(event("ADDED", each) for each in items) + bookmark(20, end=True)
+    begin = [listed(20, *items)] if initial == "list" else [hangs(streamed)]
+    async with watched(*begin, hangs()) as client, Watch(client).stream(PODS, initial=initial) as events:
+        seen = []
+        for _ in range(3):
+            await anext(events)
+            seen.append(events.resource_version)
+    assert seen == ["", "", "20"]
+
+
+async def test_a_state_that_a_model_fails_on_is_not_handed_out() -> None:
+    async with watched(listed(20, item("a", 3), item("b", 4))) as client:
+        async with Watch(client).stream(PODS, initial="list", model=lambda raw: raw["missing"]) as events:
+            with pytest.raises(KeyError):
+                await events.initial_state()
+            assert (events.synced, events.resource_version) == (False, "")
 
 
 @pytest.mark.parametrize("code", [400, 422])

@@ -16,6 +16,9 @@ import pytest
 if sys.platform == "win32":
     pytest.skip("there, stdin is read by a thread", allow_module_level=True)
 
+from anyio.lowlevel import checkpoint
+
+from kubex_stream.cli.lines import Lines
 from kubex_stream.cli.local import LocalOutput
 from tests.packages import ROOT
 from tests.terminals import closing_descriptor
@@ -113,6 +116,60 @@ async def test_a_cancelled_output_does_not_wait_for_ever_for_its_reader(pipe: tu
             await anyio.sleep_forever()
     assert scope.cancelled_caught
     assert read_all(reader) == MUCH  # its thread goes on as long as the process does
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("failure", [None, RuntimeError("the connection is lost")], ids=["done", "failed"])
+async def test_a_cancellation_while_the_last_is_written_leaves_time_for_it(
+    pipe: tuple[int, int], failure: RuntimeError | None
+) -> None:
+    reader, writer = pipe
+    with anyio.CancelScope() as scope:
+        async with anyio.create_task_group() as tasks:
+
+            async def write() -> None:
+                async with LocalOutput(writer) as output:
+                    await output.send(bytes(MUCH))
+                    if failure is not None:
+                        raise failure
+
+            async def cancel() -> None:
+                await anyio.wait_all_tasks_blocked()
+                scope.cancel()
+
+            tasks.start_soon(write)
+            tasks.start_soon(cancel)
+    assert scope.cancelled_caught
+    assert read_all(reader) == MUCH
+
+
+@pytest.mark.anyio
+async def test_where_one_output_is_broken_nobody_waits_for_the_reader_of_the_other(pipe: tuple[int, int]) -> None:
+    _, stalled = pipe
+    reader, broken = os.pipe()
+    os.close(reader)
+
+    async def write() -> None:
+        async with LocalOutput(stalled) as other, LocalOutput(broken) as output:
+            await other.send(bytes(MUCH))
+            await output.send(b"x")
+
+    with closing_descriptor(broken), anyio.fail_after(30), pytest.raises(BrokenPipeError):
+        await write()
+
+
+@pytest.mark.anyio
+async def test_lines_that_were_told_are_written_after_a_cancellation(pipe: tuple[int, int]) -> None:
+    reader, writer = pipe
+    lines = Lines(writer)
+    for number in range(5):
+        lines.say(f"line {number}")
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(lines.write)
+        await checkpoint()
+        tasks.cancel_scope.cancel()
+    lines.close()
+    assert os.read(reader, MUCH) == b"".join(b"line %d\n" % number for number in range(5))
 
 
 @pytest.mark.anyio
