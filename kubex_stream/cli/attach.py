@@ -183,11 +183,11 @@ async def _converse(process: Process, stdout: LocalOutput, stderr: LocalOutput |
         async def guarded(work: Callable[[], Awaitable[object]]) -> None:
             try:
                 await work()
-            except KubexClientException as error:  # every other stream ends with this too, after what has come for it
-                failures.append(error)
             except Exception as error:  # noqa: BLE001  # raised again outside of the task group, which would wrap it
                 failures.append(error)
-                tasks.cancel_scope.cancel()
+                # With an error of the session every other stream ends too, after what has come for it.
+                if not isinstance(error, KubexClientException):
+                    tasks.cancel_scope.cancel()
 
         async def feed() -> None:
             if await _feed(process, is_terminal=stderr is None):

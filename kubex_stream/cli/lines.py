@@ -7,14 +7,12 @@ from typing import Final
 
 import anyio
 
-from kubex_stream.cli.local import LocalOutput
+from kubex_stream.cli.local import PATIENCE, LocalOutput
 
 __all__ = ("Lines",)
 
 #: Lines that wait for a reader who does not read.  More are not kept: nothing else is to wait for him, and memory is not his.
 _MOST: Final = 1000
-#: Seconds for the last of them after a cancellation.
-_PATIENCE: Final = 0.25
 
 
 class Lines:
@@ -44,7 +42,7 @@ class Lines:
                     async for line in self._taken:
                         await output.send(f"{line}\n".encode())
                 except anyio.get_cancelled_exc_class():
-                    with anyio.move_on_after(_PATIENCE, shield=True):
+                    with anyio.move_on_after(PATIENCE, shield=True):
                         await output.send(self._rest())
                     raise
 

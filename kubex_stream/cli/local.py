@@ -28,12 +28,12 @@ import anyio
 from kubex_stream.errors import KubexClientException
 from kubex_stream.terminal.descriptors import TerminalInput
 
-__all__ = ("LocalOutput", "fill_descriptors", "local_input")
+__all__ = ("PATIENCE", "LocalOutput", "fill_descriptors", "local_input")
 
 STDIN: Final = 0
 _PIECE: Final = 65536
 #: Seconds for what has come to be written after a cancellation.
-_PATIENCE: Final = 0.25
+PATIENCE: Final = 0.25
 
 
 def _is_local(error: Exception) -> bool:
@@ -107,7 +107,7 @@ class LocalOutput:
 
     async def _finish_soon(self) -> None:
         """Without waiting for a reader that stalls."""
-        with contextlib.suppress(OSError), anyio.move_on_after(_PATIENCE, shield=True):
+        with contextlib.suppress(OSError), anyio.move_on_after(PATIENCE, shield=True):
             await self.finish()
 
     def _work(self, far: socket.socket) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import math
 import os
 import shutil
 import sys
@@ -36,7 +35,7 @@ async def transfer_bar(wanted: bool | None) -> AsyncGenerator[OnProgress | None,
     bar = _Bar()
     failure: Exception | None = None
     output = LocalOutput(2)
-    with suppress(OSError), anyio.move_on_after(math.inf) as patience:
+    with suppress(OSError), anyio.CancelScope() as patience:
         async with output:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(bar.show, output)
