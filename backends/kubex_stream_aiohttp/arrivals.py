@@ -42,6 +42,8 @@ class Arrivals:
         self._wake: Wake | None = None
         #: Whether an arrival is told of, and so can be waited for here.
         self.telling = False
+        #: Whether who receives is going on inside of the transport's reading.
+        self.inside = False
         connection = ws.response.connection if isinstance(ws, UpgradedWebSocket) else None
         handler = None if connection is None else connection.protocol
         if isinstance(handler, TellingHandler) and hasattr(queue, "_buffer") and hasattr(queue, "is_eof"):
@@ -68,7 +70,11 @@ class Arrivals:
 
     def _told(self) -> None:
         if self._wake is not None and (self.waiting or self._ended()):
-            self._wake.set()
+            self.inside = True
+            try:
+                self._wake.set()
+            finally:
+                self.inside = False
 
     def interrupt(self) -> None:
         """Let a :meth:`next` that waits end."""

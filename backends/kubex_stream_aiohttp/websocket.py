@@ -6,7 +6,8 @@ Rules of this file:
 - aiohttp's ``close_code`` and ``close`` are not used: a cancelled ``receive`` sets the one to 1006, a TCP end without a Close frame to 1000, and
   the other goes by it.  Only a Close frame that arrived counts.
 - ``_ending`` holds what each later call raises, as something to call, since an exception that is raised twice grows.
-- Nothing here waits for TCP or TLS to end: the transport is aborted as soon as the WebSocket is over.
+- Nothing here waits for TCP or TLS to end: the transport is aborted as soon as the WebSocket is over.  Not inside of its own reading,
+  though, where who receives may go on: asyncio's TLS fails when it finds itself aborted behind that.
 """
 
 from __future__ import annotations
@@ -258,9 +259,11 @@ class AioHttpWebSocketConnection(WebSocketConnection):
                     async with asyncio.timeout(self._close_timeout):
                         await self._drain()
         finally:
+            turns = 1 + self._arrivals.inside
             self._end_tcp()
         # The transport closes its socket in the next turn.
-        await asyncio.sleep(0)
+        for _ in range(turns):
+            await asyncio.sleep(0)
 
     async def abort(self) -> None:
         """End TCP now, without a Close frame.  Never waits."""
@@ -291,6 +294,12 @@ class AioHttpWebSocketConnection(WebSocketConnection):
         if self._tcp_ended:
             return
         self._tcp_ended = True
+        if self._arrivals.inside:
+            asyncio.get_running_loop().call_soon(self._drop)
+        else:
+            self._drop()
+
+    def _drop(self) -> None:
         if self._transport is not None:
             self._transport.abort()
         # Gives the connection back to the connector; the transport is aborted, so nothing lingers.

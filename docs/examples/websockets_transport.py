@@ -9,10 +9,9 @@ import anyio
 from websockets import exceptions as ws
 from websockets.asyncio.client import ClientConnection, connect
 
-from kubex_stream import BaseClient, Pods, Timeout, create_client
-from kubex_stream.client import PreparedRequest, Response, StreamedResponse, WebSocketConnection
+from kubex_stream import BaseClient, Pods, Timeout, WebSocketConnection, create_client
+from kubex_stream.client import PreparedRequest, Response, StreamedResponse, resolve_ws_max_message_size
 from kubex_stream.client.aiohttp import AioHttpClient
-from kubex_stream.client.options import resolve_ws_max_message_size
 from kubex_stream.errors import ConnectionFailed, ConnectionLost, ProtocolViolation, StreamTimeout
 
 
@@ -25,6 +24,7 @@ class Connection(ClientConnection):
     def connection_lost(self, exc: Exception | None) -> None:
         if hasattr(self, "transport"):  # else TLS behind a proxy has failed
             super().connection_lost(exc)
+            self.recv_messages.paused = False  # else the next receive would resume TLS that is gone, and fail
 
 
 class Connect(connect):

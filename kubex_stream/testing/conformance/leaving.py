@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import gc
+import ssl
+import threading
+from contextlib import suppress
 
 import anyio
 import anyio.to_thread
@@ -13,7 +16,7 @@ from kubex_stream.errors import ConnectionLost
 from kubex_stream.testing.conformance.base import Conformance, Connect, Contexts, OpenClient, Prepare
 from kubex_stream.testing.conformance.claims import needs
 from kubex_stream.testing.conformance.peers import Deaf, Recorder, happens
-from kubex_stream.testing.conformance.raw import RawServer
+from kubex_stream.testing.conformance.raw import Peer, RawServer, close_frame, frame
 
 __all__ = ("Leaving",)
 
@@ -107,3 +110,35 @@ class Leaving(Conformance):
                     async with anyio.create_task_group() as group:
                         for websocket in websockets:
                             group.start_soon(websocket.close)  # type: ignore[union-attr]
+
+    @needs("tls")
+    @pytest.mark.parametrize("until", ["last", "end"])
+    async def test_leaving_at_the_moment_of_the_last_arrival(
+        self, connect: Connect, server_tls: ssl.SSLContext, client_tls: ssl.SSLContext, until: str
+    ) -> None:
+        """Behind a stall, where TLS hands out what it has kept together with its end: who is told of that may end TCP at once."""
+        # Some of these have the end arrive with the last of what was kept.
+        counts = range(18, 32, 3)
+        remaining = iter(counts)
+        sent = threading.Semaphore(0)
+
+        def handle(peer: Peer) -> None:
+            peer.accept()
+            peer.send(frame(b"x" * 32768) * next(remaining) + close_frame(1000))
+            # At the peer's end of TCP: what it has not asked for does not matter any more.
+            peer.finish_tcp()
+            sent.release()
+            peer.wait_for_tcp_end()
+
+        with RawServer(handle, context=server_tls) as server:
+            for count in counts:
+                async with connect(server.url, client_tls) as websocket:
+                    await anyio.to_thread.run_sync(sent.acquire)
+                    await anyio.sleep(0.05)  # the transport may read ahead
+                    received = 0
+                    with suppress(StopAsyncIteration):
+                        while until == "end" or received < count:
+                            await websocket.receive_bytes()
+                            received += 1
+                    await websocket.abort()
+                    assert received == count
