@@ -48,6 +48,7 @@ class Inbox(Sink):
     :ivar answer: the code of the Close frame that the end is to be answered with, None for none
     :ivar messages: whole messages in order; who takes the last one calls :meth:`emptied`
     :ivar split_from: bytes from which a message is kept as its first byte and the rest, which saves whoever wants that a second copy
+    :ivar inside: whether who waits for them is going on inside of the transport's reading
     :ivar writable: whether the transport wants more to write
     """
 
@@ -61,6 +62,7 @@ class Inbox(Sink):
         #: Whether a whole message is simply the next one.
         self._simple = True
         self._receiver: Wake | None = None
+        self.inside = False
         self._closer: asyncio.Future[None] | None = None
         self._senders: set[asyncio.Future[None]] = set()
         self.messages: deque[bytes | tuple[int, bytes]] = deque()
@@ -143,7 +145,11 @@ class Inbox(Sink):
             self._pausing = True
             asyncio.get_running_loop().call_soon(self._pause)
         if self._receiver is not None:
-            self._receiver.set()
+            self.inside = True
+            try:
+                self._receiver.set()
+            finally:
+                self.inside = False
 
     def _pause(self) -> None:
         # The receiver has been called before, and may have taken all.

@@ -11,6 +11,7 @@ from typing import Any
 import aiofastnet
 import aiohttp
 import anyio
+import anyio.to_thread
 import pytest
 
 from kubex_stream.client import ClientOptions, Response
@@ -100,6 +101,31 @@ async def test_a_session_of_the_applications_own_has_its_own_transports(
                 assert await websocket.receive_bytes() == bytes([number]) * size
             with pytest.raises(StopAsyncIteration):
                 await websocket.receive_bytes()
+
+
+async def test_leaving_inside_of_what_a_session_reads(
+    prepare: Prepare, server_tls: ssl.SSLContext, client_tls: ssl.SSLContext
+) -> None:
+    """asyncio's TLS fails when it is ended by who is told of its last bytes."""
+    counts = range(17, 25)
+    remaining = iter(counts)
+    sent = threading.Semaphore(0)
+
+    def handle(peer: Peer) -> None:
+        peer.accept()
+        peer.send(frame(bytes(32 * KIB)) * next(remaining))
+        peer.finish_tcp()
+        sent.release()
+        peer.wait_for_tcp_end()
+
+    with RawServer(handle, context=server_tls) as server:
+        async with aiohttp.ClientSession() as session:
+            for count in counts:
+                async with opened(prepare, server.url, session=session, ssl_context=client_tls) as websocket:
+                    await anyio.to_thread.run_sync(sent.acquire)
+                    await anyio.sleep(0.03)  # so much more is read ahead
+                    for _ in range(count):
+                        await websocket.receive_bytes()
 
 
 async def test_nothing_is_logged(prepare: Prepare, caplog: pytest.LogCaptureFixture) -> None:
