@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import socket
 import ssl
 import threading
 from contextlib import suppress
@@ -125,8 +126,7 @@ class Leaving(Conformance):
         def handle(peer: Peer) -> None:
             peer.accept()
             peer.send(frame(b"x" * 32768) * next(remaining) + close_frame(1000))
-            # At the peer's end of TCP: what it has not asked for does not matter any more.
-            peer.finish_tcp()
+            peer.sock.shutdown(socket.SHUT_WR)  # of TCP, without TLS's goodbye
             sent.release()
             peer.wait_for_tcp_end()
 

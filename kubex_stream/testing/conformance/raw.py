@@ -186,11 +186,6 @@ class Peer:
         self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.sock.close()
 
-    def finish_tcp(self) -> None:
-        """End TCP by a FIN, below the TLS that may be on it."""
-        with socket.fromfd(self.sock.fileno(), self.sock.family, self.sock.type) as below:
-            below.shutdown(socket.SHUT_WR)
-
     def finish(self) -> None:
         """End TCP, with the TLS that may be on it, by a FIN."""
         if isinstance(self.sock, ssl.SSLSocket):
