@@ -26,13 +26,15 @@ class Arrived:
     """
 
     def __init__(self, transport: Any) -> None:
+        #: Whether it can be known.
+        self.known = False
         sock = None if transport is None else transport.get_extra_info("socket")
         #: With 0: what waits there; nothing where that cannot be known.
         self.waiting: Callable[[int], object] = _nothing
         if sys.platform != "win32" and sock is not None and sock.fileno() >= 0:
             poll = select.poll()
             poll.register(sock.fileno(), select.POLLIN)
-            self.waiting = poll.poll
+            self.waiting, self.known = poll.poll, True
 
     async def taken(self) -> None:
         """Let the event loop take it; what a paused transport leaves there is not waited for."""

@@ -98,10 +98,9 @@ class AioHttpWebSocketConnection(WebSocketConnection):
 
     async def send_bytes(self, data: bytes | bytearray | memoryview) -> None:
         """Send one binary message; a cancelled call has sent it whole."""
-        if self._arrived is None:
-            self._arrived = Arrived(self._transport)
-        if self._arrived.waiting(0):
-            await self._arrived.taken()
+        arrived = self._arrived or self._look()
+        if arrived.waiting(0):
+            await arrived.taken()
         if self._ending is not None:
             raise self._gone()
         if isinstance(data, memoryview) and data.nbytes != len(data):
@@ -113,6 +112,16 @@ class AioHttpWebSocketConnection(WebSocketConnection):
                 await until_room(room, self._transport)
         except (aiohttp.ClientError, OSError, RuntimeError) as error:
             raise self._gone() from error
+
+    def _look(self) -> Arrived:
+        if self._arrived is None:
+            self._arrived = Arrived(self._transport)
+        return self._arrived
+
+    @property
+    def reads_first(self) -> bool:
+        """Whether sending takes in what has arrived: where the socket can be asked."""
+        return self._look().known
 
     async def ping(self) -> None:
         """Send a ping, behind what is waiting to be sent."""

@@ -88,10 +88,9 @@ class PicowsWebSocketConnection(WebSocketConnection):
 
     async def send_bytes(self, data: bytes | bytearray | memoryview) -> None:
         """Send one binary message; a cancelled call has sent it whole."""
-        if self._arrived is None:
-            self._arrived = Arrived(self._transport)
-        if self._arrived.waiting(0):
-            await self._arrived.taken()
+        arrived = self._arrived or self._look()
+        if arrived.waiting(0):
+            await arrived.taken()
         inbox = self._inbox
         if self._ending is not None or inbox.tcp_over:
             raise self._gone()
@@ -102,6 +101,16 @@ class PicowsWebSocketConnection(WebSocketConnection):
             await inbox.until_writable()
             if inbox.tcp_over:
                 raise self._gone()
+
+    def _look(self) -> Arrived:
+        if self._arrived is None:
+            self._arrived = Arrived(self._transport)
+        return self._arrived
+
+    @property
+    def reads_first(self) -> bool:
+        """Whether sending takes in what has arrived: where the socket can be asked."""
+        return self._look().known
 
     async def ping(self) -> None:
         """Send a ping, behind what is waiting to be sent."""

@@ -66,6 +66,15 @@ class WebSocketConnection(ABC):
         Calling it again does nothing.  Never raises for a connection that is gone.  A cancelled call ends TCP at once.
         """
 
+    @property
+    def reads_first(self) -> bool:
+        """Whether :meth:`send_bytes` takes in what has arrived before it writes; False by default, and the same for all the connection's life.
+
+        Whoever sends need not give the event loop a turn for that before each message, then: a write into a connection that the peer has
+        reset would lose what was not taken in, as an exit code.
+        """
+        return False
+
     async def ping(self) -> None:
         """Send a ping; the answer shows in :attr:`last_pong` once somebody receives.
 

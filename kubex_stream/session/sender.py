@@ -9,6 +9,7 @@ Rules of this file:
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
 import anyio
 from anyio.lowlevel import checkpoint, checkpoint_if_cancelled
@@ -18,6 +19,10 @@ from kubex_stream.errors import ConnectionLost, StdinBroken
 from kubex_stream.statistics import SessionStatistics
 
 __all__ = ("Sender",)
+
+#: What may be sent before other tasks have their turn, in bytes; each message counts as so many more.
+_TURN: Final = 256 * 1024
+_MESSAGE: Final = 4 * 1024
 
 
 class Sender:
@@ -45,7 +50,8 @@ class Sender:
         self._chunk_size = chunk_size
         self._ended = ended
         self._arrived = arrived
-        self._seen = 0  # messages that had come at the last send
+        self._seen = 0  # messages that had come at the last turn
+        self._since_turn = 0
         self._statistics = statistics
         self._sent = sent
         self._whole = anyio.Lock(fast_acquire=True)  # for all messages of one send
@@ -63,12 +69,13 @@ class Sender:
 
         :raises StdinBroken: the session has ended, or its connection is gone
         """
-        view = memoryview(data).cast("B")
+        whole = data if type(data) is bytes else memoryview(data).cast("B")
         prefix = bytes((channel,))
-        if len(view) <= self._chunk_size and not self._whole.locked():
-            await self.send_message(b"".join((prefix, view)))
-            self.bytes_out += len(view)
+        if len(whole) <= self._chunk_size and not self._whole.locked():
+            await self.send_message(b"".join((prefix, whole)))
+            self.bytes_out += len(whole)
             return
+        view = memoryview(whole)
         async with self._whole:
             for start in range(0, len(view), self._chunk_size):
                 chunk = view[start : start + self._chunk_size]
@@ -82,21 +89,38 @@ class Sender:
 
     async def send_message(self, message: bytes) -> None:
         """Send one message as it is, in between those of a send that is under way.  Raises as :meth:`send`."""
-        # What has arrived comes first, as a Status; and a flood of small sends must not starve other tasks.  Where something has come since
-        # the last send, as in question and answer, both is done already.
-        arrived = self._arrived()
-        await (checkpoint() if arrived == self._seen else checkpoint_if_cancelled())
-        self._seen = arrived
-        async with self._single:
+        await (checkpoint() if self._turn_due(len(message)) else checkpoint_if_cancelled())
+        try:
+            self._single.acquire_nowait()  # the usual case; that was a checkpoint
+        except anyio.WouldBlock:
+            await self._single.acquire()
+        try:
             if self._ended():
                 raise self._broken("the session has ended")
-            try:
-                await self._connection.send_bytes(message)
-            except ConnectionLost as error:
-                raise self._broken(str(error)) from error
+            await self._connection.send_bytes(message)
+        except ConnectionLost as error:
+            raise self._broken(str(error)) from error
+        finally:
+            self._single.release()
         self.frames_out += 1
         if self._sent is not None:
             self._sent(message[0], len(message) - 1)
+
+    def _turn_due(self, size: int) -> bool:
+        """Whether other tasks run first.
+
+        What has arrived is taken in before anything is sent, as a Status, where the transport does not see to it by itself; and a flood of
+        sends must not starve anybody.  Where something has come since the last turn, as in question and answer, both is done already.
+        """
+        arrived = self._arrived()
+        if arrived != self._seen:
+            self._seen, self._since_turn = arrived, 0
+            return False
+        self._since_turn += size + _MESSAGE
+        if self._since_turn <= _TURN and self._connection.reads_first:
+            return False
+        self._since_turn = 0
+        return True
 
     def _broken(self, why: str) -> StdinBroken:
         return StdinBroken(f"the process takes no more input: {why}", statistics=self._statistics())

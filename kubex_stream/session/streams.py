@@ -157,7 +157,8 @@ class StdinStream(ByteSendStream):
         if not len(item):
             return
         await self._session.input.send(STDIN_CHANNEL, item)
-        self._line_begins = bytes(memoryview(item)[-1:]) in (b"\n", b"\r")
+        if self._tty:
+            self._line_begins = bytes(memoryview(item)[-1:]) in (b"\n", b"\r")
 
     async def aclose(self) -> None:
         """End stdin; output goes on.  Calling it again does nothing, and so does ending it after the process has ended.

@@ -30,27 +30,6 @@ from .memory import (
 pytestmark = pytest.mark.anyio
 
 
-@pytest.mark.parametrize("anyio_backend", ["asyncio"])  # trio runs what is ready in any order
-async def test_others_have_their_turn_before_each_send_but_an_answer() -> None:
-    class Direct(MemoryConnection):
-        async def room(self) -> None:
-            order.append("sent")
-
-    order: list[str] = []
-
-    async def look() -> None:
-        order.append("looked")
-
-    async with serving(Direct(READY, out(b"?"))) as pods, pods.exec.stream("one", ["x"], stdin=True) as process:
-        assert await process.stdout.receive() == b"?"
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(look)
-            await process.stdin.send(b"!")
-            tasks.start_soon(look)
-            await process.stdin.send(b"!")
-    assert order == ["sent", "looked", "looked", "sent"]
-
-
 async def test_stdin_is_cut_into_whole_messages() -> None:
     data = bytes(range(256)) * 4096
     connection = MemoryConnection(READY)

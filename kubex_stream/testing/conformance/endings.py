@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 
 import anyio
 import anyio.lowlevel
@@ -127,3 +128,28 @@ class Endings(Conformance):
                 assert await websocket.receive_bytes() == b"whole"
                 with pytest.raises(ConnectionLost):
                     await websocket.receive_bytes()
+
+    async def test_what_has_come_is_taken_in_before_a_write(self, connect: Connect) -> None:
+        """A peer that has gone answers a write with a reset, and what the event loop has not read until then is lost."""
+        go_on, gone = threading.Event(), threading.Event()
+
+        def handle(peer: Peer) -> None:
+            peer.accept()
+            peer.send(frame(b"1"))
+            assert go_on.wait(20)
+            peer.send(frame(b"Status"))
+            peer.sock.close()
+            gone.set()
+
+        with RawServer(handle) as server:
+            async with connect(server.url) as websocket:
+                if not websocket.reads_first:
+                    go_on.set()
+                    pytest.skip("sessions give this transport's event loop a turn before each message")
+                assert await websocket.receive_bytes() == b"1"
+                go_on.set()
+                assert gone.wait(20)  # and the event loop has not seen it
+                with suppress(ConnectionLost):
+                    for _ in range(3):
+                        await websocket.send_bytes(b"x" * 32768)
+                assert await websocket.receive_bytes() == b"Status"
