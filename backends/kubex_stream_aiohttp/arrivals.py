@@ -69,7 +69,11 @@ class Arrivals:
             return await self._ws.receive()
 
     def _told(self) -> None:
-        if self._wake is not None and (self.waiting or self._ended()):
+        if self._wake is None:
+            return
+        if self._ended():
+            self._wake.soon()  # aiohttp ends the connection when it tells of that, and must not inside of its reading
+        elif self.waiting:
             self.inside = True
             try:
                 self._wake.set()

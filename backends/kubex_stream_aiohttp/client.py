@@ -113,6 +113,7 @@ class AioHttpClient(BaseClient):
         """Close what was made here; open streams and WebSockets are lost."""
         for websocket in list(self._websockets):
             await websocket.abort()
+        await asyncio.sleep(0)  # where one ended inside of its own reading, it has to be gone before its connector is
         for response in list(self._streams):
             response.close()
         try:

@@ -12,6 +12,7 @@ from typing import Any
 import aiohttp
 
 from kubex_stream_aiohttp.errors import Unanswered
+from kubex_stream_aiohttp.leaving import end_tcp
 from kubex_stream_aiohttp.reading import guard_reading
 
 __all__ = ("PromptResponse", "SingleResponse", "lower_case")
@@ -34,12 +35,12 @@ class PromptResponse(aiohttp.ClientResponse):
         held = self.connection is not None
         super().close()
         if self.transport is not None and (held or self.transport.is_closing()):
-            self.transport.abort()
+            end_tcp(self.transport)
 
     def finish(self) -> None:
         """After the whole body was read: when the connection is not kept for another request, end it."""
         if self.transport is not None and self.transport.is_closing():
-            self.transport.abort()
+            end_tcp(self.transport)
 
 
 class SingleResponse(PromptResponse):

@@ -27,6 +27,7 @@ from kubex_stream.errors import ConnectionLost, ProtocolViolation
 from kubex_stream_aiohttp.arrivals import Arrivals
 from kubex_stream_aiohttp.arrived import Arrived
 from kubex_stream_aiohttp.handshake import UpgradedWebSocket
+from kubex_stream_aiohttp.leaving import end_tcp
 from kubex_stream_aiohttp.writing import until_room, write_now
 
 __all__ = ("AioHttpWebSocketConnection",)
@@ -310,6 +311,6 @@ class AioHttpWebSocketConnection(WebSocketConnection):
 
     def _drop(self) -> None:
         if self._transport is not None:
-            self._transport.abort()
+            end_tcp(self._transport)
         # Gives the connection back to the connector; the transport is aborted, so nothing lingers.
         self._response.close()

@@ -12,6 +12,8 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any, Final
 
+from kubex_stream_aiohttp.leaving import end_tcp
+
 __all__ = ("until_room", "write_now")
 
 #: Seconds between two looks whether a transport that takes nothing is still open.
@@ -43,7 +45,7 @@ async def until_room(room: asyncio.Future[Any], transport: asyncio.Transport | N
     # A transport whose peer has ended its side closes once all is sent, and tells nobody before; to a peer that takes nothing that is never.
     while not (await asyncio.wait((room,), timeout=_LOOK))[0]:
         if transport is not None and transport.is_closing():
-            transport.abort()
+            end_tcp(transport)
     if not room.cancelled():
         room.result()
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import aiohttp
 
+from kubex_stream_aiohttp.leaving import end_tcp
 from kubex_stream_aiohttp.reading import undeferred
 
 __all__ = ("Handover",)
@@ -70,7 +71,7 @@ class Handover:
 
     def drop(self) -> None:
         """End TCP, and tell aiohttp that the connection is over."""
-        self.transport.abort()
+        end_tcp(self.transport)
         # Gives the connection back to the connector; the transport is aborted, so nothing lingers.
         self._response.close()
 

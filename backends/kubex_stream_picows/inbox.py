@@ -9,6 +9,8 @@ Rules of this file:
 - It is never paused while it reads.  aiofastnet's TLS (1.2, ``SSLTransport_Socket._read_ready``) asks the socket first when it goes on,
   and what it had not decrypted when it was paused is lost if the socket is at its end by then, and waits for more bytes otherwise.
   Between two reads all is decrypted.
+- Who waits goes on inside of that reading, where the transport is aiofastnet's.  asyncio's TLS, which an application's session may have, fails
+  when it is ended in there.
 - Pings are answered where they arrive, whether somebody receives or not.
 """
 
@@ -21,6 +23,7 @@ from functools import partial
 from time import monotonic
 from typing import Final
 
+import aiofastnet
 from picows import WSFrame, WSMsgType, WSTransport
 
 from kubex_stream.client.wake import Wake
@@ -48,7 +51,6 @@ class Inbox(Sink):
     :ivar answer: the code of the Close frame that the end is to be answered with, None for none
     :ivar messages: whole messages in order; who takes the last one calls :meth:`emptied`
     :ivar split_from: bytes from which a message is kept as its first byte and the rest, which saves whoever wants that a second copy
-    :ivar inside: whether who waits for them is going on inside of the transport's reading
     :ivar writable: whether the transport wants more to write
     """
 
@@ -62,7 +64,7 @@ class Inbox(Sink):
         #: Whether a whole message is simply the next one.
         self._simple = True
         self._receiver: Wake | None = None
-        self.inside = False
+        self._direct = isinstance(transport, aiofastnet.Transport)
         self._closer: asyncio.Future[None] | None = None
         self._senders: set[asyncio.Future[None]] = set()
         self.messages: deque[bytes | tuple[int, bytes]] = deque()
@@ -145,11 +147,10 @@ class Inbox(Sink):
             self._pausing = True
             asyncio.get_running_loop().call_soon(self._pause)
         if self._receiver is not None:
-            self.inside = True
-            try:
+            if self._direct:
                 self._receiver.set()
-            finally:
-                self.inside = False
+            else:
+                self._receiver.soon()
 
     def _pause(self) -> None:
         # The receiver has been called before, and may have taken all.

@@ -1,9 +1,7 @@
 """An open WebSocket of picows' as the seam wants it.
 
 Rules of this file:
-- Nothing here waits for TCP or TLS to end: the transport is aborted as soon as the WebSocket is over.  Not inside of its own reading,
-  though, where who receives may go on: the TLS of an application's session may be asyncio's, which fails when it finds itself aborted behind
-  that.
+- Nothing here waits for TCP or TLS to end: the transport is aborted as soon as the WebSocket is over.
 - What this side has done itself explains more than what the peer did then: ``_ending`` is set once.
 - After the end of TCP nothing is written: picows writes to the socket itself, and its number may be somebody else's by then.
 """
@@ -237,11 +235,9 @@ class PicowsWebSocketConnection(WebSocketConnection):
                     await self._inbox.end()
                     self._close_code = self._inbox.close_code
         finally:
-            turns = 1 + self._inbox.inside
             self._end_tcp()
         # The transport closes its socket in the next turn.
-        for _ in range(turns):
-            await asyncio.sleep(0)
+        await asyncio.sleep(0)
 
     async def abort(self) -> None:
         """End TCP now, without a Close frame.  Never waits."""
@@ -260,10 +256,7 @@ class PicowsWebSocketConnection(WebSocketConnection):
             return
         self._tcp_ended = True
         self._inbox.tcp_ended(None)
-        if self._inbox.inside:
-            asyncio.get_running_loop().call_soon(self._upgraded.drop)
-        else:
-            self._upgraded.drop()
+        self._upgraded.drop()
 
 
 def _whole(message: bytes | tuple[int, bytes]) -> bytes:

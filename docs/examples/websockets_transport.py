@@ -2,6 +2,7 @@
 
 import weakref
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -65,14 +66,15 @@ class WebSocket(WebSocketConnection):
     async def close(self, code: int = 1000) -> None:
         self._leave(ConnectionLost("this side has closed the connection"))
         try:
-            with anyio.move_on_after(self._connection.close_timeout):  # its own does not count while a send is blocked
+            with suppress(AttributeError), anyio.move_on_after(self._connection.close_timeout):  # a blocked send too
                 await self._connection.close(code)
         finally:
-            self._connection.transport.abort()
+            await self.abort()
 
     async def abort(self) -> None:
         self._leave(ConnectionLost("this side has closed the connection"))
-        self._connection.transport.abort()
+        with suppress(AttributeError):  # asyncio's transport may have ended behind its last write, and not know it
+            self._connection.transport.abort()
 
     def _leave(self, end: Exception) -> Exception:
         self.closed, self._end = True, self._end or end
@@ -82,9 +84,8 @@ class WebSocket(WebSocketConnection):
 def ending(error: ws.ConnectionClosed) -> Exception:
     if error.sent is not None and not error.rcvd_then_sent:  # a Close that nobody here asked for
         return ProtocolViolation(f"the peer broke the protocol: {error.sent.reason}")
-    if isinstance(error, ws.ConnectionClosedOK):
-        return StopAsyncIteration()
-    return ConnectionLost(f"the connection ended: {error}", close_code=error.rcvd.code if error.rcvd else None)
+    lost = ConnectionLost(f"the connection ended: {error}", close_code=error.rcvd.code if error.rcvd else None)
+    return StopAsyncIteration() if isinstance(error, ws.ConnectionClosedOK) else lost
 
 
 def failure(error: Exception, request: PreparedRequest) -> Exception:
@@ -117,13 +118,12 @@ class WebsocketsClient(BaseClient):
 
     async def open_websocket(self, request: PreparedRequest, subprotocols: Sequence[str]) -> WebSocket | Response:
         phases = request.timeout if isinstance(request.timeout, Timeout) else Timeout()
-        options: dict[str, Any] = {"create_connection": Connection, "compression": None, "ping_interval": None}
+        options: dict[str, Any] = {"create_connection": Connection, "close_timeout": self.options.close_timeout}
         options |= {"additional_headers": list(request.headers), "user_agent_header": None, "proxy": request.proxy}
         # The name of the port-forward tunnel has a "/", which websockets does not offer; without it the older protocol is used.
-        options |= {"subprotocols": [name for name in subprotocols if "/" not in name] or None}
-        options |= {"close_timeout": self.options.close_timeout}
+        options |= {"subprotocols": [name for name in subprotocols if "/" not in name] or None, "compression": None}
         options |= {"max_size": resolve_ws_max_message_size(self.options.ws_max_message_size) or None}
-        options |= {"open_timeout": sum(filter(None, (phases.connect, phases.read))) or None}
+        options |= {"open_timeout": sum(filter(None, (phases.connect, phases.read))) or None, "ping_interval": None}
         if request.ssl_context is not None:
             request.ssl_context.set_alpn_protocols(["http/1.1"])
             options |= {"ssl": request.ssl_context, "ssl_shutdown_timeout": self.options.close_timeout}

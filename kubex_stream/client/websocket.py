@@ -2,7 +2,8 @@
 
 A subclass that has only the abstract members works everywhere; the others have defaults, and each buys something: ``ping`` keep-alive,
 and with ``last_pong`` or ``last_activity`` the discovery of a connection that died, ``abort`` leaving without a Close frame,
-``receive_views`` and ``receive_payload`` fewer copies and fewer turns, ``interrupt`` no scope of cancellation around each message.
+``receive_views`` and ``receive_payload`` fewer copies and fewer turns, ``interrupt`` no scope of cancellation around each message,
+``reads_first`` no turn of the event loop before each one that is sent.
 Version of this contract: :data:`WEBSOCKET_CONTRACT`.
 """
 

@@ -114,7 +114,7 @@ class Sender:
         """
         arrived = self._arrived()
         if arrived != self._seen:
-            self._seen, self._since_turn = arrived, 0
+            self._seen, self._since_turn = arrived, size + _MESSAGE
             return False
         self._since_turn += size + _MESSAGE
         if self._since_turn <= _TURN and self._connection.reads_first:

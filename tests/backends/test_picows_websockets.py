@@ -123,7 +123,7 @@ async def test_leaving_inside_of_what_a_session_reads(
         async with aiohttp.ClientSession() as session:
             for count in counts:
                 async with opened(prepare, server.url, session=session, ssl_context=client_tls) as websocket:
-                    await anyio.to_thread.run_sync(sent.acquire)
+                    await anyio.to_thread.run_sync(sent.acquire, True, 2.0)
                     await anyio.sleep(0.03)  # so much more is read ahead
                     for _ in range(count):
                         await websocket.receive_bytes()

@@ -122,6 +122,10 @@ class _OneChannel(WebSocketConnection):
         return self._connection.negotiated_subprotocol
 
     @property
+    def reads_first(self) -> bool:
+        return self._connection.reads_first
+
+    @property
     def last_activity(self) -> float | None:
         return self._connection.last_activity
 

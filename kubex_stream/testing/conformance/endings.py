@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -128,6 +129,37 @@ class Endings(Conformance):
                 assert await websocket.receive_bytes() == b"whole"
                 with pytest.raises(ConnectionLost):
                     await websocket.receive_bytes()
+
+    async def test_a_half_close_behind_which_all_was_sent(self, connect: Connect) -> None:
+        """The transport may end by itself behind its last byte, and its library not know that."""
+        half_close, read_on = threading.Event(), threading.Event()
+
+        def handle(peer: Peer) -> None:
+            peer.accept()
+            assert half_close.wait(20)
+            peer.sock.shutdown(socket.SHUT_WR)
+            assert read_on.wait(20)
+            peer.rest()
+
+        with RawServer(handle) as server:
+            async with connect(server.url) as websocket:
+
+                async def send() -> None:
+                    with suppress(ConnectionLost):
+                        await websocket.send_bytes(bytes(20 * 2**20))
+
+                with anyio.fail_after(20):
+                    async with anyio.create_task_group() as group:
+                        group.start_soon(send)
+                        await anyio.wait_all_tasks_blocked()
+                        half_close.set()
+                        await anyio.sleep(0.1)  # for the transport to see it, with much in its buffer
+                        read_on.set()
+                    await anyio.sleep(0.1)  # and what is to be sent to go
+                    with pytest.raises(ConnectionLost):
+                        await websocket.receive_bytes()
+                    await websocket.close()
+                    assert websocket.closed
 
     async def test_what_has_come_is_taken_in_before_a_write(self, connect: Connect) -> None:
         """A peer that has gone answers a write with a reset, and what the event loop has not read until then is lost."""
