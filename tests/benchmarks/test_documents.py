@@ -118,6 +118,7 @@ def test_the_records_of_an_item_are_its_own() -> None:
     assert bytes(block.data[10_008:]).startswith(b"2710\r\nbxyzbbb")
 
 
+@pytest.mark.volume
 def test_every_client_gets_everything(load: Load) -> None:
     names = [name for name in MEASURED if missing(name) is None]
     worker, kubeconfig = "tests.benchmarks.document_worker", load.place(tls=True).kubeconfig
