@@ -11,6 +11,7 @@ import asyncio
 import select
 import sys
 from collections.abc import Callable
+from functools import cached_property
 from typing import Any, Final
 
 __all__ = ("Arrived",)
@@ -26,15 +27,22 @@ class Arrived:
     """
 
     def __init__(self, transport: Any) -> None:
-        #: Whether it can be known.
-        self.known = False
-        sock = None if transport is None else transport.get_extra_info("socket")
-        #: With 0: what waits there; nothing where that cannot be known.
-        self.waiting: Callable[[int], object] = _nothing
-        if sys.platform != "win32" and sock is not None and sock.fileno() >= 0:
-            poll = select.poll()
-            poll.register(sock.fileno(), select.POLLIN)
-            self.waiting, self.known = poll.poll, True
+        self._transport = transport
+
+    @cached_property  # most sessions never send
+    def waiting(self) -> Callable[[int], object]:
+        """With 0: what waits there; nothing where that cannot be known."""
+        sock = None if self._transport is None else self._transport.get_extra_info("socket")
+        if sys.platform == "win32" or sock is None or sock.fileno() < 0:
+            return _nothing
+        poll = select.poll()
+        poll.register(sock.fileno(), select.POLLIN)
+        return poll.poll
+
+    @property
+    def known(self) -> bool:
+        """Whether it can be known."""
+        return self.waiting is not _nothing
 
     async def taken(self) -> None:
         """Let the event loop take it; what a paused transport leaves there is not waited for."""

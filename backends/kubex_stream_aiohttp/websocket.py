@@ -56,7 +56,7 @@ class AioHttpWebSocketConnection(WebSocketConnection):
         self._arrivals = Arrivals(ws)
         connection = self._response.connection
         self._transport = None if connection is None else connection.transport
-        self._arrived: Arrived | None = None
+        self._arrived = Arrived(self._transport)
         self._close_timeout = close_timeout
         self._max_message_size = max_message_size
         self._ending: Callable[[], Exception] | None = None
@@ -99,9 +99,8 @@ class AioHttpWebSocketConnection(WebSocketConnection):
 
     async def send_bytes(self, data: bytes | bytearray | memoryview) -> None:
         """Send one binary message; a cancelled call has sent it whole."""
-        arrived = self._arrived or self._look()
-        if arrived.waiting(0):
-            await arrived.taken()
+        if self._arrived.waiting(0):
+            await self._arrived.taken()
         if self._ending is not None:
             raise self._gone()
         if isinstance(data, memoryview) and data.nbytes != len(data):
@@ -114,15 +113,10 @@ class AioHttpWebSocketConnection(WebSocketConnection):
         except (aiohttp.ClientError, OSError, RuntimeError) as error:
             raise self._gone() from error
 
-    def _look(self) -> Arrived:
-        if self._arrived is None:
-            self._arrived = Arrived(self._transport)
-        return self._arrived
-
     @property
     def reads_first(self) -> bool:
         """Whether sending takes in what has arrived: where the socket can be asked."""
-        return self._look().known
+        return self._arrived.known
 
     async def ping(self) -> None:
         """Send a ping, behind what is waiting to be sent."""

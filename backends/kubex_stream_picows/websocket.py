@@ -47,7 +47,7 @@ class PicowsWebSocketConnection(WebSocketConnection):
         self._messages = self._inbox.messages
         protocol = FrameProtocol(self._transport, self._inbox, max_message_size, upgraded.lost)
         self._frames = protocol.frames
-        self._arrived: Arrived | None = None
+        self._arrived = Arrived(self._transport)
         self._ending: Callable[[], Exception] | None = None
         self._close_code: int | None = None
         self._closing = False
@@ -86,9 +86,8 @@ class PicowsWebSocketConnection(WebSocketConnection):
 
     async def send_bytes(self, data: bytes | bytearray | memoryview) -> None:
         """Send one binary message; a cancelled call has sent it whole."""
-        arrived = self._arrived or self._look()
-        if arrived.waiting(0):
-            await arrived.taken()
+        if self._arrived.waiting(0):
+            await self._arrived.taken()
         inbox = self._inbox
         if self._ending is not None or inbox.tcp_over:
             raise self._gone()
@@ -100,15 +99,10 @@ class PicowsWebSocketConnection(WebSocketConnection):
             if inbox.tcp_over:
                 raise self._gone()
 
-    def _look(self) -> Arrived:
-        if self._arrived is None:
-            self._arrived = Arrived(self._transport)
-        return self._arrived
-
     @property
     def reads_first(self) -> bool:
         """Whether sending takes in what has arrived: where the socket can be asked."""
-        return self._look().known
+        return self._arrived.known
 
     async def ping(self) -> None:
         """Send a ping, behind what is waiting to be sent."""
