@@ -76,7 +76,7 @@ def test_a_shell_in_a_container(bash: Shell) -> None:
 KEYS = (
     ("stty size\r", r"24 80\r\n> "),
     ("echo abd\x7fc\r", r"\nabc\r\n> "),
-    ("cat\r", r"cat\r\n"),
+    ("echo rea''dy; cat\r", r"\nready\r\n"),
     ("line\r", r"line\r\nline\r\n"),
     ("\x04", r"> "),
     (f"{FOREVER}\r", r"\nbegun\r\n"),
