@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from functools import partial
 
 import anyio
 import pytest
@@ -147,9 +148,10 @@ async def test_cancelling_a_run_closes_its_session(stdin: bytes | None) -> None:
 async def test_input_for_a_process_that_never_reads_can_be_cancelled() -> None:
     connection = NarrowConnection(READY, room=2)
     async with serving(connection) as pods:
-        with anyio.move_on_after(0.02) as scope:
-            await pods.exec.run("one", ["sleep"], input=bytes(10_000_000))
-        assert scope.cancelled_caught
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(partial(pods.exec.run, "one", ["sleep"], input=bytes(10_000_000)))
+            await connection.until(lambda: connection.blocked)
+            tasks.cancel_scope.cancel()
     assert connection.closed
 
 

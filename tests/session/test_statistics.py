@@ -127,8 +127,9 @@ async def test_an_observer_is_told_what_ended_a_block() -> None:
                 await fail()
         except LookupError:
             pass
-        with anyio.move_on_after(0.01):
+        with anyio.CancelScope() as scope:
             async with pods.exec.stream("one", ["x"]) as process:
+                scope.cancel()
                 await process.wait()
     kinds = [line[-1] for line in diary.lines if line[0] == "closed"]
     assert kinds == [LookupError, anyio.get_cancelled_exc_class()]
