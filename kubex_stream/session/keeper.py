@@ -49,6 +49,7 @@ class Keeper:
         self._signs = self._signs_of_life()
         self._silence = 0.0
         self._looked = time.monotonic()
+        self._wait = 0.0  # seconds that the wait for the next look was to take
         self._warned = False
 
     async def run(self) -> None:
@@ -56,7 +57,8 @@ class Keeper:
         session = self._session
         while not session.ended:
             taken, waited = session.bytes_in, session.reading
-            with anyio.move_on_after(self._tick()):
+            self._wait = self._tick()
+            with anyio.move_on_after(self._wait):
                 await session.poked.wait()
             waited = waited and session.reading
             if self._rests(taken, self._was_poked()):
@@ -86,6 +88,7 @@ class Keeper:
         """Read as far as there is room and until a consumer can do it; whether there was anything to wait for at all."""
         session = self._session
         limit = None if self._interval is None else max(0.01, self._interval - self._quiet)
+        self._wait += limit or 0.0
         read = False
         with anyio.move_on_after(limit):
             while not session.ended and not session.reading and not session.contended and self._room():
@@ -121,8 +124,8 @@ class Keeper:
 
     async def _look(self, waited: bool) -> None:
         session, now = self._session, time.monotonic()
-        # Not more than this task can have waited: a process that was suspended was not listening.
-        elapsed, self._looked = min(now - self._looked, (self._interval or 0.0) + 2 * TICK), now
+        # Not more than was to be waited: a process that was stopped, or an event loop that was busy, was not listening.
+        elapsed, self._looked = min(now - self._looked, self._wait), now
         signs = self._signs_of_life()
         if signs != self._signs:
             self._signs, self._silence, self._quiet = signs, 0.0, 0.0

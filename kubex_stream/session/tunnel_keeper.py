@@ -36,6 +36,7 @@ class TunnelKeeper:
         self._tunnel = tunnel
         self._frames = tunnel.frames_in
         self._looked = time.monotonic()
+        self._wait = 0.0  # seconds that the wait for the next look was to take
         self._quiet = self._silence = 0.0
 
     async def run(self) -> None:
@@ -69,7 +70,8 @@ class TunnelKeeper:
         if tunnel.poked.is_set():
             tunnel.poked = anyio.Event()
         unread, reading = tunnel.unread, tunnel.reading
-        with anyio.move_on_after(self._tick()):
+        self._wait = self._tick()
+        with anyio.move_on_after(self._wait):
             if unread:
                 await tunnel.read_ahead()
             # Whoever has interrupted that reads now.  To take its turn back at once would be a race without an end.
@@ -86,7 +88,8 @@ class TunnelKeeper:
 
     def _look(self, read: bool) -> None:
         tunnel, now = self._tunnel, time.monotonic()
-        elapsed, self._looked = now - self._looked, now
+        # Not more than was to be waited: a process that was stopped, or an event loop that was busy, was not listening.
+        elapsed, self._looked = min(now - self._looked, self._wait), now
         if tunnel.frames_in != self._frames:
             self._frames, self._quiet, self._silence = tunnel.frames_in, 0.0, 0.0
             if tunnel.bytes_out - tunnel.pings.confirmed >= STALLING // 2:

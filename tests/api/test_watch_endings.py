@@ -92,7 +92,7 @@ WAITS: dict[str, tuple[str, list[Any], dict[str, Any]]] = {
     "list": (PODS, [hang], {"initial": "list"}),
     "second page": (PODS, [listed(5, more="xyz"), hang], {"initial": "list"}),
     "opening": (PODS, [hang], {}),
-    "retry of the client": (PODS, [refusal(503, ("Retry-After", "100"))], {}),
+    "retry of the client": (PODS, [refusal(503, ("retry-after", "20"))], {}),
     "pause behind an end": (PODS, [ends], {}),
     "pause behind an error": (PODS, [lambda: ends(error(500))], {"resource_version": 5}),
     "pause before a list": (PODS, [lambda: ends(bookmark(9, end=True) + EXPIRED)], {}),

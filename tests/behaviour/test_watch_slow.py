@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.anyio
 
 COUNT, SIZE = 64, 1024 * 1024
+SILENCE = 2.0
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
@@ -44,7 +45,7 @@ class Server:
         before = -1
         while before != self.sent:
             before = self.sent
-            await anyio.sleep(0.6)
+            await anyio.sleep(SILENCE + 0.1)
 
 
 async def test_a_consumer_that_pauses_holds_up_the_server_and_nothing_else(make_client: MakeClient) -> None:
@@ -54,7 +55,7 @@ async def test_a_consumer_that_pauses_holds_up_the_server_and_nothing_else(make_
         configuration = ClientConfiguration(url=f"http://127.0.0.1:{listener.extra(SocketAttribute.local_port)}")
         async with make_client(configuration) as client:
             stream = Watch(client).stream(
-                "/api/v1/configmaps", resource_version=1, inactivity=0.5, notify=notices.append
+                "/api/v1/configmaps", resource_version=1, inactivity=SILENCE, notify=notices.append
             )
             async with stream as events:
                 found = [(await anext(events)).raw_object["metadata"]["name"]]

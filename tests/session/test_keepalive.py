@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import time
+
 import anyio
+import anyio.lowlevel
 import pytest
 
 from kubex_stream import ClientOptions, ConnectionLost, KubexClientException
@@ -166,6 +169,21 @@ async def test_any_byte_is_life() -> None:
                 await process.stdout.receive()
         connection.feed(SUCCESS)
         assert await process.wait() == 0
+
+
+async def test_an_event_loop_that_was_busy_was_not_listening() -> None:
+    """Nor was a process that was stopped: what the server says comes right after that."""
+    connection = DeafConnection(READY)
+    async with serving(connection, options=DEADLINE) as pods:
+        async with pods.exec.stream("one", ["x"]) as process, anyio.create_task_group() as tasks:
+            tasks.start_soon(process.wait)
+            await connection.until(lambda: connection.pings > 0)
+            time.sleep(0.3)  # noqa: ASYNC251  # many deadlines, in which nobody else gets a turn
+            for _ in range(10):
+                await anyio.lowlevel.checkpoint()
+            assert not connection.closed
+            connection.feed(SUCCESS)
+        assert process.exit_code == 0
 
 
 async def test_what_only_the_transport_sees_is_life_too() -> None:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 
 import anyio
+import anyio.lowlevel
 import pytest
 
 from kubex_stream import ClientOptions, PortForwardError
@@ -106,9 +107,23 @@ async def test_a_server_that_is_busy_with_many_unconfirmed_bytes_is_not_lost() -
         (pair,) = await opened(tunnel, 80)
         peer.deaf = True
         await pair.send(bytes(tunnel_keeper.STALLING))
+        await eventually(lambda: tunnel.pings.pending)
         await anyio.sleep(0.15)
         assert tunnel.ended is None
-        assert tunnel.pings.pending
+
+
+async def test_an_event_loop_that_was_busy_was_not_listening() -> None:
+    peer = SteppingPeer()
+    async with tunnel_to(peer, brisk(timeout=0.05)) as tunnel:
+        (pair,) = await opened(tunnel, 80)
+        peer.deaf = True
+        await eventually(lambda: tunnel.pings.pending)
+        time.sleep(0.3)  # noqa: ASYNC251  # many deadlines, in which nobody else gets a turn
+        for _ in range(10):
+            await anyio.lowlevel.checkpoint()
+        assert tunnel.ended is None
+        peer.pairs[0].say(b"x")
+        assert await pair.receive() == b"x"
 
 
 async def test_many_bytes_that_were_confirmed_hide_no_death() -> None:
