@@ -216,7 +216,7 @@ def test_no_status_is_never_a_success(faulty: tuple[EmbeddedCluster, Any]) -> No
 def test_a_timeout_says_so_and_keeps_what_came(v1: Any) -> None:
     exec_, command = v1.connect_get_namespaced_pod_exec, ["sh", "-c", "echo hi; sleep 60"]
     with pytest.raises(StreamTimeoutException) as caught:
-        stream(exec_, *WHERE, command=command, _request_timeout=(30, 0.5), **BOTH)
+        stream(exec_, *WHERE, command=command, _request_timeout=(30, 2), **BOTH)
     assert caught.value.stdout == "hi\n"
     assert isinstance(caught.value, TimeoutError)
     with opened(v1, *command) as session:
