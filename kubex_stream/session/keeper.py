@@ -124,8 +124,7 @@ class Keeper:
 
     async def _look(self, waited: bool) -> None:
         session, now = self._session, time.monotonic()
-        # Not more than was to be waited: a process that was stopped, or an event loop that was busy, was not listening.
-        elapsed, self._looked = min(now - self._looked, self._wait), now
+        elapsed, self._looked = now - self._looked, now
         signs = self._signs_of_life()
         if signs != self._signs:
             self._signs, self._silence, self._quiet = signs, 0.0, 0.0
@@ -136,7 +135,8 @@ class Keeper:
         else:
             self._quiet += elapsed
             if self._pinged is not None and self._pongs_show() and not self._stdin_outstanding():
-                self._silence += elapsed
+                # Not more than was to be waited: a process that was stopped, or an event loop that was busy, was not listening.
+                self._silence += min(elapsed, self._wait)
         if self._interval is None or session.ended:
             return
         deadline = session.options.heartbeat_timeout

@@ -88,8 +88,7 @@ class TunnelKeeper:
 
     def _look(self, read: bool) -> None:
         tunnel, now = self._tunnel, time.monotonic()
-        # Not more than was to be waited: a process that was stopped, or an event loop that was busy, was not listening.
-        elapsed, self._looked = min(now - self._looked, self._wait), now
+        elapsed, self._looked = now - self._looked, now
         if tunnel.frames_in != self._frames:
             self._frames, self._quiet, self._silence = tunnel.frames_in, 0.0, 0.0
             if tunnel.bytes_out - tunnel.pings.confirmed >= STALLING // 2:
@@ -99,7 +98,8 @@ class TunnelKeeper:
             return
         self._quiet += elapsed
         if tunnel.pings.pending and tunnel.bytes_out - tunnel.pings.confirmed < STALLING:
-            self._silence += elapsed
+            # Not more than was to be waited: a process that was stopped, or an event loop that was busy, was not listening.
+            self._silence += min(elapsed, self._wait)
         deadline, interval = tunnel.options.heartbeat_timeout, tunnel.options.heartbeat
         if deadline is not None and self._silence > deadline:
             tunnel.fail(f"no sign of life from the server for {self._silence:.0f} s: pings were not answered")
