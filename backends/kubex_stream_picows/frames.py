@@ -22,7 +22,7 @@ import aiofastnet
 from picows import WSAutoPingStrategy, WSListener, WSTransport
 from picows.picows import WSProtocol  # type: ignore[attr-defined]  # its stub file leaves it out
 
-__all__ = ("FrameProtocol", "Sink")
+__all__ = ("FrameProtocol", "Sink", "fitting")
 
 #: Bytes of picows' buffer at first, and of one read at most.
 _BUFFER: Final = 4 * 1024
@@ -111,13 +111,14 @@ class FrameProtocol(asyncio.BufferedProtocol):
         self.frames: WSTransport = self._inner.transport
 
     def feed(self, data: bytes) -> None:
-        """What had come before the transport knew this protocol."""
-        while data:
+        """What somebody else has read, as before the transport knew this protocol."""
+        left = memoryview(data)
+        while left:
             buffer = self.get_buffer(-1)
-            size = min(len(buffer), len(data))
-            buffer[:size] = data[:size]
+            size = min(len(buffer), len(left))
+            buffer[:size] = left[:size]
             self.buffer_updated(size)
-            data = data[size:]
+            left = left[size:]
 
     def get_buffer(self, sizehint: int) -> memoryview:
         """Where to read to."""
@@ -154,6 +155,43 @@ class FrameProtocol(asyncio.BufferedProtocol):
         _retrieve(self.frames)
         self._sink.tcp_ended(exc)
         self._lost()
+
+
+def fitting(frames: FrameProtocol, transport: asyncio.Transport) -> asyncio.BaseProtocol:
+    """The protocol that this transport is to be given."""
+    tls = transport.get_extra_info("ssl_object") is not None
+    return _Copied(frames) if tls and not isinstance(transport, aiofastnet.Transport) else frames
+
+
+class _Copied(asyncio.Protocol):
+    """The same for the TLS of asyncio and of uvloop.
+
+    For a protocol with a buffer they decrypt as much as that holds, and the rest a turn of the event loop later.  If the end of TCP was read
+    by then, the rest is lost (CPython 3.13, ``SSLProtocol._do_read__buffered`` and ``_do_flush``).  Here all that was read is decrypted.
+    """
+
+    def __init__(self, frames: FrameProtocol) -> None:
+        self._frames = frames
+
+    def data_received(self, data: bytes) -> None:
+        """So much was read and decrypted."""
+        self._frames.feed(data)
+
+    def eof_received(self) -> None:
+        """The peer sends nothing more; the transport closes."""
+        self._frames.eof_received()
+
+    def pause_writing(self) -> None:
+        """Enough is waiting to be sent."""
+        self._frames.pause_writing()
+
+    def resume_writing(self) -> None:
+        """There is room again."""
+        self._frames.resume_writing()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The transport is gone."""
+        self._frames.connection_lost(exc)
 
 
 def _upgraded(transport: asyncio.Transport, sink: Sink, limit: int) -> Any:

@@ -19,7 +19,7 @@ from picows import WSMsgType
 from kubex_stream.client import WebSocketConnection
 from kubex_stream.errors import ConnectionLost
 from kubex_stream_aiohttp.arrived import Arrived
-from kubex_stream_picows.frames import FrameProtocol
+from kubex_stream_picows.frames import FrameProtocol, fitting
 from kubex_stream_picows.handover import Handover
 from kubex_stream_picows.inbox import Inbox
 
@@ -54,7 +54,7 @@ class PicowsWebSocketConnection(WebSocketConnection):
         self._close_sent = False
         self._tcp_ended = False
         self._receiving = False
-        upgraded.take(protocol)
+        upgraded.take(fitting(protocol, self._transport))
         protocol.feed(upgraded.tail)
 
     @property

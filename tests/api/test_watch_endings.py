@@ -233,9 +233,9 @@ async def test_a_timeout_ends_it_in_order() -> None:
 async def test_what_came_before_a_timeout_is_told_however_slow_the_consumer(last: bytes, told: str) -> None:
     body = HangingBody(added("a", 5) + added("b", 6) + last)
     async with watched(body.response()) as client:
-        async with Watch(client).stream(PODS, resource_version=1, timeout=0.05) as events:
+        async with Watch(client).stream(PODS, resource_version=1, timeout=0.5) as events:
             found = await take(events, 1)
-            await anyio.sleep(0.06)
+            await anyio.sleep(0.6)
             found += await take(events, 1)
             with pytest.raises(ApiError, match=told):
                 await anext(events)

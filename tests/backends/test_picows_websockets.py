@@ -104,6 +104,36 @@ async def test_a_session_of_the_applications_own_has_its_own_transports(
                 await websocket.receive_bytes()
 
 
+@pytest.mark.parametrize("goodbye", [False, True], ids=["cut", "goodbye"])
+@pytest.mark.parametrize("count", [1, 2, 5])
+async def test_what_came_with_the_end_while_the_event_loop_was_busy(
+    prepare: Prepare, server_tls: ssl.SSLContext, client_tls: ssl.SSLContext, count: int, goodbye: bool
+) -> None:
+    """A session's own TLS decrypts only a part of it at once, and forgets the rest at the end, for a protocol with a buffer."""
+    begin, sent = threading.Event(), threading.Event()
+
+    def handle(peer: Peer) -> None:
+        peer.accept()
+        assert begin.wait(20)
+        peer.send(frame(bytes(32 * KIB)) * count + close_frame(1000) * goodbye)
+        peer.sock.shutdown(socket.SHUT_WR)
+        sent.set()
+        peer.wait_for_tcp_end()
+
+    with RawServer(handle, context=server_tls) as server:
+        async with (
+            aiohttp.ClientSession() as session,
+            opened(prepare, server.url, session=session, ssl_context=client_tls) as websocket,
+        ):
+            await anyio.sleep(0.01)
+            begin.set()
+            assert sent.wait(20)  # not awaited: this is what the event loop is busy with
+            for _ in range(count):
+                assert await websocket.receive_bytes() == bytes(32 * KIB)
+            with pytest.raises(StopAsyncIteration if goodbye else ConnectionLost):
+                await websocket.receive_bytes()
+
+
 async def test_leaving_inside_of_what_a_session_reads(
     prepare: Prepare, server_tls: ssl.SSLContext, client_tls: ssl.SSLContext
 ) -> None:

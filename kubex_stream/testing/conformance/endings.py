@@ -62,6 +62,35 @@ class Endings(Conformance):
                     assert caught.value.close_code == code
                 assert websocket.close_code == (code if "close_code" in self.transport.claims else None)
 
+    @pytest.mark.parametrize("count", [1, 2, 5])
+    async def test_all_that_came_with_the_end_while_the_event_loop_was_busy(
+        self, connect: Connect, tls: Contexts, count: int
+    ) -> None:
+        """TLS has bytes to decrypt when the end of TCP is read."""
+        begin, sent = threading.Event(), threading.Event()
+
+        def handle(peer: Peer) -> None:
+            peer.accept()
+            assert begin.wait(20)
+            peer.send(frame(bytes(32 * 1024)) * count)
+            peer.sock.shutdown(socket.SHUT_WR)
+            sent.set()
+            peer.wait_for_tcp_end()
+
+        received: list[bytes] = []
+        with RawServer(handle, context=tls["server"]) as server:
+            async with connect(server.url, tls["client"]) as websocket, anyio.create_task_group() as group:
+
+                async def receive() -> None:
+                    with pytest.raises(ConnectionLost):
+                        await receive_all(websocket, received)
+
+                group.start_soon(receive)
+                await anyio.wait_all_tasks_blocked()
+                begin.set()
+                assert sent.wait(20)  # not awaited: this is what the event loop is busy with
+        assert received == [bytes(32 * 1024)] * count
+
     @pytest.mark.parametrize("end", [Peer.finish, Peer.reset])
     async def test_the_end_of_tcp_without_a_close(self, connect: Connect, end: Callable[[Peer], None]) -> None:
         taken = threading.Event()
