@@ -28,7 +28,7 @@ from kubex_stream_aiohttp.arrivals import Arrivals
 from kubex_stream_aiohttp.arrived import Arrived
 from kubex_stream_aiohttp.handshake import UpgradedWebSocket
 from kubex_stream_aiohttp.leaving import end_tcp
-from kubex_stream_aiohttp.writing import until_room, write_now
+from kubex_stream_aiohttp.writing import resume_outside, until_room, write_now
 
 __all__ = ("AioHttpWebSocketConnection",)
 
@@ -56,6 +56,7 @@ class AioHttpWebSocketConnection(WebSocketConnection):
         self._arrivals = Arrivals(ws)
         connection = self._response.connection
         self._transport = None if connection is None else connection.transport
+        resume_outside(self._transport)
         self._arrived = Arrived(self._transport)
         self._close_timeout = close_timeout
         self._max_message_size = max_message_size

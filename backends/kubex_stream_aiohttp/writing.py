@@ -9,12 +9,13 @@ would have waited for is waited for without being owned.
 from __future__ import annotations
 
 import asyncio
+from asyncio.sslproto import SSLProtocol
 from collections.abc import Coroutine
 from typing import Any, Final
 
 from kubex_stream_aiohttp.leaving import end_tcp
 
-__all__ = ("until_room", "write_now")
+__all__ = ("resume_outside", "until_room", "write_now")
 
 #: Seconds between two looks whether a transport that takes nothing is still open.
 _LOOK: Final = 1.0
@@ -48,6 +49,29 @@ async def until_room(room: asyncio.Future[Any], transport: asyncio.Transport | N
             end_tcp(transport)
     if not room.cancelled():
         room.result()
+
+
+def resume_outside(transport: asyncio.Transport | None) -> None:
+    """Keep asyncio's TLS from writing inside of TCP's own writing.
+
+    When TCP has sent all it lets TLS go on, which writes what it holds.  Where the peer has gone that write fails and ends the connection,
+    and TCP, which does not expect that there, ends it once more: the event loop reports an AttributeError (CPython 3.11 to 3.13,
+    selector_events.py, ``_write_ready``).  A turn of the event loop later it ends once.  Another transport is left alone.
+    """
+    found = getattr(transport, "_ssl_protocol", None)
+    if not isinstance(found, SSLProtocol) or "resume_writing" in vars(found):
+        return
+    tls: Any = found
+    resume, loop = tls.resume_writing, asyncio.get_running_loop()
+
+    def resume_if_there() -> None:
+        if tls._transport is not None:  # None behind its end
+            resume()
+
+    def resume_writing() -> None:
+        loop.call_soon(resume_if_there)
+
+    tls.resume_writing = resume_writing
 
 
 def _retrieve(room: asyncio.Future[Any]) -> None:

@@ -14,6 +14,7 @@ import aiohttp
 
 from kubex_stream_aiohttp.leaving import end_tcp
 from kubex_stream_aiohttp.reading import undeferred
+from kubex_stream_aiohttp.writing import resume_outside
 
 __all__ = ("Handover",)
 
@@ -56,6 +57,7 @@ class Handover:
         #: The one that the handler has: on uvloop without aiofastnet it guards TLS while reading is paused.  That aiofastnet's is paused
         #: between reads only is seen to by the inbox.
         self.transport: asyncio.Transport = undeferred(connection.transport)
+        resume_outside(self.transport)
         tail = _Tail()
         # The public way to the bytes that nothing has parsed.
         self._handler.set_parser(tail, None)
