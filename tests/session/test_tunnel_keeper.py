@@ -110,6 +110,7 @@ async def test_a_server_that_is_busy_with_many_unconfirmed_bytes_is_not_lost() -
         await eventually(lambda: tunnel.pings.pending)
         await anyio.sleep(0.15)
         assert tunnel.ended is None
+        assert tunnel.pings.pending
 
 
 async def test_an_event_loop_that_was_busy_was_not_listening() -> None:
